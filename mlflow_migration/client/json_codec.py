@@ -33,7 +33,6 @@ def dumps(doc: Any) -> bytes:
     return text
 
 
-
 def _refuse_nan(doc: Any) -> None:
     if isinstance(doc, float):
         if not math.isfinite(doc):
