@@ -1,0 +1,140 @@
+"""What all commands share: how they are made, run and ended. The only place that turns errors into an exit status."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any, Callable, List, NoReturn, Optional, Sequence, TypeVar
+
+import click
+
+from mlflow_migration.client.errors import (
+    BadInput,
+    MlflowExportImportException,
+    Refused,
+    Unavailable,
+    describe,
+)
+from mlflow_migration.common import log, options
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.umbrella import COMMANDS
+
+EXIT_OK, EXIT_BAD, EXIT_NOT_STARTED, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+# what each command has unless it says otherwise
+COMMON = ("dry_run", "fail_fast", "accept_loss", "report_dir", "workers", "use_threads", "quiet", "verbose")
+
+_Callback = TypeVar("_Callback", bound=Callable[..., int])
+_log = log.getLogger(__name__)
+
+
+class Command(click.Command):
+    """A click command whose BOOL options take a value (``--x True``) and also work as bare flags (``--x``)."""
+
+    def parse_args(self, ctx: click.Context, args: List[str]) -> List[str]:
+        # click has this as is_flag=False with a flag_value, which its releases 8.3.0 and 8.3.1 break
+        flags = {name for param in self.params if param.type is options.BOOL for name in param.opts}
+        full: List[str] = []
+        for at, arg in enumerate(args):
+            full.append(arg)
+            if arg in flags and (at + 1 == len(args) or args[at + 1].startswith("-")):
+                full.append("True")
+        return super().parse_args(ctx, full)
+
+
+def command(
+    name: str, *option_names: str, common: Sequence[str] = COMMON, help: Optional[str] = None
+) -> Callable[[Callable[..., int]], Command]:
+    """Return a decorator that makes a click command of a function.
+
+    The function gets each option under its key and returns an exit status. Logging is configured and the options
+    are logged before it is called. ``--use-threads`` does not reach it: it is worked into ``workers``.
+
+    :param name: Name of the command, as in umbrella.COMMANDS.
+    :param option_names: Keys of options.OPTIONS, in the order of ``--help``.
+    :param common: Keys of the options that come after these.
+    :param help: Text of ``--help``; default is the command's line in umbrella.COMMANDS.
+    """
+
+    def decorate(body: Callable[..., int]) -> Command:
+        @functools.wraps(body)
+        def callback(**values: Any) -> None:
+            run_main(name, lambda: _start(body, values))
+
+        return Command(
+            name,
+            callback=callback,
+            params=[options.click_option(key) for key in (*option_names, *common)],
+            help=help or COMMANDS[name].help,
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+        )
+
+    return decorate
+
+
+def _start(body: Callable[..., int], values: Any) -> int:
+    log.configure(verbose=bool(values.get("verbose")), quiet=bool(values.get("quiet")))
+    _log.info("Options:")
+    for key, value in values.items():
+        _log.info("  %s: %s", key, options.loggable(key, value))
+    if values.pop("use_threads", None) is False:
+        values["workers"] = 1
+    return body(**values)
+
+
+def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> int:
+    """Do the work of a command under its ledger, close the ledger and show its summary.
+
+    An error that ends the work is raised again if nothing had been recorded (the command could not start);
+    else it goes into the summary. Objects that fail alone are no matter of this: the executor records them.
+
+    :param ledger: The ledger that the work records to.
+    :param work: The work.
+    :param show: Print the summary.
+    :return: Exit status.
+    """
+    try:
+        work()
+    except (MlflowExportImportException, OSError) as ex:
+        ledger.stop(ex)
+        if not ledger.begun:
+            raise
+        _log.debug("Where it arose:", exc_info=ex)
+    except BaseException as ex:
+        ledger.stop(ex)
+        raise
+    finally:
+        ledger.close()
+        if show and (ledger.begun or not ledger.stopped):
+            click.echo(ledger.summary())
+    return ledger.exit_status
+
+
+def run_main(name: str, body: Callable[[], int]) -> NoReturn:
+    """Run a command and leave the process with its exit status.
+
+    0 all well, 1 something is incomplete or failed, 2 it could not start, 130 it was interrupted.
+
+    :param name: Name of the command, for messages.
+    :param body: The command; returns its exit status.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # a name that the terminal can't show must not end the command
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = body()
+    except (BadInput, Refused, Unavailable) as ex:
+        status = _say(name, ex, EXIT_NOT_STARTED)
+    except KeyboardInterrupt:
+        click.echo(f"{name}: interrupted; repeat the command to go on.", err=True)
+        status = EXIT_INTERRUPTED
+    except Exception as ex:
+        status = _say(name, ex, EXIT_BAD)
+    sys.exit(status)
+
+
+def _say(name: str, ex: Exception, status: int) -> int:
+    click.echo(f"{name}: {describe(ex)}", err=True)
+    _log.debug("Where it arose:", exc_info=ex)
+    return status

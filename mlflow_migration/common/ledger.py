@@ -1,0 +1,304 @@
+"""What became of each object: one line of ledger.jsonl each, the summary, and the exit status."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import threading
+from collections import Counter
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Tuple
+
+import mlflow_migration
+from mlflow_migration.client import json_codec
+from mlflow_migration.client.errors import BadInput, describe, redact
+from mlflow_migration.common.options import loggable
+
+if TYPE_CHECKING:
+    from mlflow_migration.common.export_dir import ExportDir
+
+LEDGER_FILE = "ledger.jsonl"
+STATUSES = ("copied", "updated", "unchanged", "incomplete", "skipped", "differs", "failed")
+_EXPLAINED = ("failed", "incomplete", "differs")
+_SHOWN = 20
+
+
+class Ledger:
+    """Record of one run of a command. Thread-safe; usable as a context manager that closes it.
+
+    :param directory: Where ledger.jsonl is appended to; None keeps the record in memory only.
+    :param command: Name of the command.
+    :param options: Its options; secrets in them are not written.
+    :param accept_loss: Kinds of losses that the user accepts: objects that lack only these count as copied.
+    :raises BadInput: The file can't be written there.
+    """
+
+    def __init__(
+        self,
+        directory: Optional[ExportDir],
+        command: str,
+        options: Mapping[str, Any],
+        *,
+        accept_loss: Iterable[str] = (),
+    ) -> None:
+        self.command = command
+        self.counts: Dict[str, Dict[str, int]] = {}
+        self.notes: List[str] = []
+        self.path: Optional[str] = None
+        self.stopped: Optional[str] = None
+        self._dry_run = bool(options.get("dry_run"))
+        self._accepted = frozenset(accept_loss)
+        self._expected: Counter[str] = Counter()
+        self._reasons: Dict[str, List[str]] = {status: [] for status in _EXPLAINED}
+        self._skipped: Counter[Tuple[str, str]] = Counter()
+        self._losses: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._directory = directory
+        self._file: Optional[BinaryIO] = None
+        if directory is not None:
+            self.path = f"{directory.path.rstrip('/')}/{LEDGER_FILE}"
+            try:
+                directory.make()
+                self._file = _open(directory)
+            except OSError as ex:
+                raise BadInput(f"The ledger {self.path} can't be written: {describe(ex)}") from ex
+        safe = {key: _redacted(loggable(key, value)) for key, value in options.items()}
+        self._write(
+            {"event": "start", "time": _now(), "command": command, "version": mlflow_migration.__version__, "options": safe}
+        )
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def record(
+        self,
+        kind: str,
+        status: str,
+        src_id: Optional[str] = None,
+        *,
+        dst_id: Optional[str] = None,
+        name: Optional[str] = None,
+        reason: Optional[str] = None,
+        losses: Iterable[str] = (),
+        **details: Any,
+    ) -> None:
+        """Write what became of one object.
+
+        :param kind: "experiment", "run", "logged_model", ...
+        :param status: One of STATUSES. An "incomplete" whose losses are all accepted is written as "copied".
+        :param src_id: Its id at the source.
+        :param dst_id: Its id at the destination.
+        :param name: Its name, for the reader.
+        :param reason: Why; a sentence or the option that asked for it.
+        :param losses: Kinds of what it lacks (options.LOSS_KINDS).
+        :param details: Further facts, any JSON; kept as they are.
+        :raises ValueError: The status is none of STATUSES.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"{status!r} is no status of the ledger")
+        losses = sorted(set(losses))
+        if status == "incomplete" and losses and self._accepted.issuperset(losses):
+            status = "copied"
+            details["accepted"] = True
+        if reason is not None:
+            reason = redact(reason)
+        line: Dict[str, Any] = {"kind": kind, "status": status}
+        for key, value in (("src_id", src_id), ("dst_id", dst_id), ("name", name), ("reason", reason)):
+            if value is not None:
+                line[key] = value
+        if losses:
+            line["losses"] = losses
+        line.update(details)
+        with self._lock:
+            of_kind = self.counts.setdefault(kind, {})
+            of_kind[status] = of_kind.get(status, 0) + 1
+            if status == "copied":
+                self._losses.update(losses)
+            elif status == "skipped":
+                self._skipped[kind, reason or "no reason given"] += 1
+            elif status in self._reasons and len(self._reasons[status]) < _SHOWN:
+                self._reasons[status].append(_explain(kind, status, src_id, name, reason, losses))
+            self._write(line)
+
+    def note(self, text: str, **details: Any) -> None:
+        """Write what holds for the whole command, such as rights that are not known; shown first in the summary."""
+        text = redact(text)
+        with self._lock:
+            self.notes.append(text)
+            self._write({"event": "note", "text": text, **details})
+
+    def expect(self, kind: str, n: int) -> None:
+        """Add to the number of objects of a kind that the source said exist; all must be accounted for at the end."""
+        with self._lock:
+            self._expected[kind] += n
+
+    def stop(self, ex: BaseException) -> None:
+        """Write that an error or the user ended the work before its end: the exit status is 1."""
+        with self._lock:
+            self.stopped = describe(ex) if isinstance(ex, Exception) else "interrupted"
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been recorded."""
+        return bool(self.counts)
+
+    @property
+    def unreconciled(self) -> List[str]:
+        """One sentence for each kind whose records are not as many as the source said exist."""
+        return [
+            f"{kind}: {n} expected, {sum(self.counts.get(kind, {}).values())} accounted for"
+            for kind, n in sorted(self._expected.items())
+            if n != sum(self.counts.get(kind, {}).values())
+        ]
+
+    @property
+    def exit_status(self) -> int:
+        """0, or 1 if anything is incomplete or failed, the work was stopped or the counts do not reconcile."""
+        bad = any(of_kind.get("incomplete") or of_kind.get("failed") for of_kind in self.counts.values())
+        return int(bool(bad or self.stopped or self.unreconciled))
+
+    def close(self) -> None:
+        """Write the end line and close the file. Closing again does nothing."""
+        with self._lock:
+            if self._file is None:
+                return
+            end: Dict[str, Any] = {"event": "end", "time": _now(), "command": self.command}
+            end.update(counts=self.counts, exit_status=self.exit_status)
+            if self.stopped:
+                end["stopped"] = self.stopped
+            if self.unreconciled:
+                end["unreconciled"] = self.unreconciled
+            self._write(end)
+            file, self._file = self._file, None
+        if self._directory is not None and not self._directory.is_local:
+            _append_remote(self._directory, file)
+        file.close()
+
+    def summary(self) -> str:
+        """Return the counts as a plain-text table, then why objects are not whole."""
+        lines = [f"{self.command}: nothing was written; this is what would be done" if self._dry_run else self.command]
+        lines += [f"Note: {_printable(note)}" for note in self.notes]
+        lines += [""] + self._table()
+        if self._losses:
+            lines += ["", "Accepted losses: " + ", ".join(f"{kind} of {n}" for kind, n in sorted(self._losses.items()))]
+        if self._skipped:
+            lines += ["", "Skipped:"]
+            lines += [f"  {n} {kind}: {_printable(why)}" for (kind, why), n in self._skipped.most_common(_SHOWN)]
+        lines += self._explanations()
+        for text in self.unreconciled:
+            lines.append(f"The counts do not reconcile: {text}.")
+        if self.stopped:
+            lines.append(f"Stopped early: {_printable(self.stopped).rstrip('.')}. Repeat the command to go on.")
+        if self.path:
+            lines += ["", f"Details: {redact(self.path)}"]
+        return "\n".join(lines)
+
+    def _table(self) -> List[str]:
+        rows = [["kind", "found", *STATUSES]]
+        for kind in sorted(set(self.counts) | set(self._expected)):
+            of_kind = self.counts.get(kind, {})
+            found = self._expected.get(kind, sum(of_kind.values()))
+            rows.append([kind, str(found), *(str(of_kind.get(status, 0)) for status in STATUSES)])
+        if len(rows) == 1:
+            return ["Nothing was found."]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        return [
+            "  ".join([row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])])
+            for row in rows
+        ]
+
+    def _explanations(self) -> List[str]:
+        shown = [text for status in _EXPLAINED for text in self._reasons[status]][:_SHOWN]
+        if not shown:
+            return []
+        total = sum(of_kind.get(status, 0) for of_kind in self.counts.values() for status in _EXPLAINED)
+        lines = ["", "Not whole:"] + [f"  {text}" for text in shown]
+        if total > len(shown):
+            lines.append(f"  and {total - len(shown)} more" + (f", see {redact(self.path)}" if self.path else ""))
+        return lines
+
+    def _write(self, line: Dict[str, Any]) -> None:
+        if self._file is None:
+            return
+        self._file.write(_encode(line) + b"\n")
+        self._file.flush()
+
+
+def _explain(
+    kind: str, status: str, src_id: Optional[str], name: Optional[str], reason: Optional[str], losses: List[str]
+) -> str:
+    who = " ".join(part for part in (kind, src_id, f"({name})" if name else None) if part)
+    why = reason or (f"lacks {', '.join(losses)}" if losses else "")
+    return _printable(f"{who}: {status}: {why}" if why else f"{who}: {status}")
+
+
+def _printable(text: str) -> str:
+    # names come from servers: a terminal must not obey what is in them
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_redacted(item) for item in value]
+    return redact(value) if isinstance(value, str) else value
+
+
+def _encode(line: Dict[str, Any]) -> bytes:
+    try:
+        return json_codec.dumps(line)
+    except (TypeError, ValueError):
+        return json_codec.dumps(_plain(line))
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as strict JSON can hold it: a ledger line must never fail."""
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    if isinstance(value, float):
+        return json_codec.encode_number(value)
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _open(directory: ExportDir) -> BinaryIO:
+    if not directory.is_local:
+        # object stores can't append: collected here, written at the end
+        return tempfile.TemporaryFile()
+    path = os.path.join(directory.path, LEDGER_FILE)
+    # the directory may come from anyone: a link or a pipe by that name is not followed
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    file = os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "r+b", buffering=0)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError("it is no regular file")
+    if file.seek(0, os.SEEK_END):
+        file.seek(-1, os.SEEK_END)
+        # a killed command may have left half a line
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+    return file
+
+
+def _append_remote(directory: ExportDir, file: BinaryIO) -> None:
+    with tempfile.TemporaryFile() as old:
+        if directory.exists(LEDGER_FILE):
+            with directory.open_read(LEDGER_FILE) as present:
+                for chunk in iter(lambda: present.read(1 << 20), b""):
+                    old.write(chunk)
+        file.seek(0)
+        with directory.new_file(LEDGER_FILE) as target:
+            old.seek(0)
+            for source in (old, file):
+                for chunk in iter(lambda source=source: source.read(1 << 20), b""):
+                    target.write(chunk)

@@ -1,0 +1,323 @@
+"""Every command line option: its name, type, help and default. The tables of options.md are made from here.
+
+``python -m mlflow_migration.common.options`` writes these tables into options.md; ``--check`` only compares them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import click
+
+LOSS_KINDS = ("artifacts", "values", "inputs", "logged-models", "parents", "notebooks")
+NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
+
+_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
+_SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_FRACTION = re.compile(r"\.(\d+)")
+
+
+def parse_time(text: str) -> int:
+    """Return the moment in ms since epoch.
+
+    :param text: ``YYYY-MM-DD`` or ``YYYY-MM-DD HH:MM[:SS[.fff]]`` (``T`` instead of the blank is fine), UTC unless it
+        ends with ``Z`` or an offset such as ``+02:00``.
+    :raises ValueError: It is neither.
+    """
+    # Python before 3.11 knows no "Z" and only fractions of 3 or 6 digits
+    plain = re.sub(r"[zZ]$", "+00:00", text.strip())
+    plain = _FRACTION.sub(lambda m: "." + (m[1] + "000000")[:6], plain)
+    if not re.match(r"\d{4}-\d{2}-\d{2}($|[T ]\d{2}:\d{2})", plain):
+        raise ValueError(f"{text!r} is no date or date-time such as 2024-01-31 or '2024-01-31 18:30:00'")
+    try:
+        moment = datetime.fromisoformat(plain)
+    except ValueError as ex:
+        raise ValueError(f"{text!r} is no date or date-time such as 2024-01-31 or '2024-01-31 18:30:00'") from ex
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    since_epoch = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return (since_epoch.days * 86_400 + since_epoch.seconds) * 1000 + since_epoch.microseconds // 1000
+
+
+def parse_size(text: str) -> int:
+    """Return the number of bytes.
+
+    :param text: A number with an optional unit KB, MB, GB or TB, in steps of 1024.
+    :raises ValueError: It is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is no size such as 500000, 20KB, 1.5MB or 2GB")
+    return int(float(match["number"]) * _SIZE_UNITS[match["unit"].upper()])
+
+
+class _Time(click.ParamType):
+    name = "time"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
+        try:
+            return value if isinstance(value, int) else parse_time(value)
+        except ValueError as ex:
+            self.fail(str(ex), param, ctx)
+
+
+class _Size(click.ParamType):
+    name = "size"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
+        try:
+            return value if isinstance(value, int) else parse_size(value)
+        except ValueError as ex:
+            self.fail(str(ex), param, ctx)
+
+
+class _CommaList(click.ParamType):
+    """A comma separated list; with choices (any case) anything else is refused."""
+
+    name = "list"
+
+    def __init__(self, choices: Sequence[str] = ()):
+        self.choices = choices
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> List[str]:
+        if isinstance(value, (list, tuple)):
+            return list(value)
+        items = [item.strip() for item in value.split(",") if item.strip()]
+        if not self.choices:
+            return items
+        known = {choice.lower(): choice for choice in self.choices}
+        for item in items:
+            if item.lower() not in known:
+                self.fail(f"{item!r} is none of {', '.join(self.choices)}", param, ctx)
+        return [known[item.lower()] for item in items]
+
+
+BOOL = click.BOOL
+TIME = _Time()
+SIZE = _Size()
+LIST = _CommaList()
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of the command line.
+
+    :param group: Heading of its table in options.md.
+    :param help: One or two sentences.
+    :param type: How its text becomes a value. BOOL options take a value and also work as bare flags.
+    :param default: Value when it is not given.
+    :param required: The command can't do without.
+    :param multiple: May be repeated; each one a comma separated list, together one list.
+    :param spellings: Other names than the one of its key.
+    :param private: Its value may hold secrets: it is never logged nor written to a ledger.
+    """
+
+    group: str
+    help: str
+    type: Any = str
+    default: Any = None
+    required: bool = False
+    multiple: bool = False
+    spellings: Tuple[str, ...] = ()
+    private: bool = False
+
+
+_WHERE = "Where from and where to"
+_WHICH = "Which objects"
+_HOW = "How values, users and links are treated"
+_DATABRICKS = "Databricks"
+_AGAIN = "Repeating and losses"
+_RUN = "Speed, reports and messages"
+_HTTP = "http-client"
+
+OPTIONS: Dict[str, Option] = {
+    "tracking_uri": Option(_WHERE, "Tracking server or local store; without it MLFLOW_TRACKING_URI counts."),
+    "src_mlflow_uri": Option(
+        _WHERE,
+        "Source server or local store; without it MLFLOW_TRACKING_URI counts.",
+        spellings=("--src-tracking-uri",),
+    ),
+    "dst_mlflow_uri": Option(
+        _WHERE,
+        "Destination server or local store; without it MLFLOW_TRACKING_URI counts.",
+        spellings=("--dst-tracking-uri",),
+    ),
+    "output_dir": Option(_WHERE, "Directory to export to: local, dbfs:/, /Volumes, s3://, gs:// or abfss://.", required=True),
+    "input_dir": Option(_WHERE, "Directory of an export to import from.", required=True),
+    "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),
+    "run_id": Option(_WHICH, "Id of the source run.", required=True),
+    "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
+    "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
+    "run_ids": Option(_WHICH, "Only these runs, comma separated.", LIST),
+    "check_nested_runs": Option(_WHICH, "With --run-ids: take all descendants of these runs too.", BOOL, False),
+    "filter": Option(_WHICH, "Only runs that match MLflow's filter string, such as \"metrics.rmse < 1\"."),
+    "run_start_time": Option(_WHICH, "Only runs started at or after this date or date-time (UTC).", TIME),
+    "runs_until": Option(_WHICH, "Only runs started before this date or date-time (UTC).", TIME),
+    "changed_since": Option(
+        _WHICH, "Only runs started or ended at or after this date or date-time (UTC), or still running.", TIME
+    ),
+    "export_deleted_runs": Option(_WHICH, "Take deleted runs too.", BOOL, False),
+    "export_deleted_experiments": Option(_WHICH, "Take deleted experiments too.", BOOL, False),
+    "include_artifacts": Option(_WHICH, "Only artifacts whose path matches one of these globs.", LIST, multiple=True),
+    "exclude_artifacts": Option(_WHICH, "No artifacts whose path matches one of these globs.", LIST, multiple=True),
+    "max_artifact_size": Option(_WHICH, "No artifacts above this size in bytes, or with KB, MB, GB or TB.", SIZE),
+    "import_source_tags": Option(_HOW, "Keep the source's ids, times and mlflow.* tags as mlflow_exim.* tags.", BOOL, False),
+    "use_src_user_id": Option(_HOW, "Set the mlflow.user tag to the source run's user.", BOOL, False),
+    "mlmodel_fix": Option(_HOW, "Write the new run and model ids into MLmodel files.", BOOL, True),
+    "on_refused": Option(
+        _HOW,
+        "A value that the destination refuses or would cut: leave it out, cut it, or fail the run.",
+        click.Choice(["skip", "truncate", "fail"]),
+        "skip",
+    ),
+    "export_permissions": Option(_DATABRICKS, "Export access permissions.", BOOL, False),
+    "import_permissions": Option(_DATABRICKS, "Grant the exported access permissions at the destination.", BOOL, False),
+    "notebook_formats": Option(
+        _DATABRICKS, "Export each run's notebook in these formats: SOURCE, HTML, JUPYTER, DBC.", _CommaList(NOTEBOOK_FORMATS)
+    ),
+    "dst_notebook_dir": Option(_DATABRICKS, "Workspace directory that the runs' notebooks are imported into."),
+    "recheck": Option(
+        _AGAIN,
+        "How a repeat finds changes: from what a search returns, or by reading histories and artifacts again.",
+        click.Choice(["fast", "full"]),
+        "fast",
+    ),
+    "on_destination_change": Option(
+        _AGAIN,
+        "What was edited or deleted at the destination: leave it and report it, or write it again.",
+        click.Choice(["keep", "overwrite"]),
+        "keep",
+    ),
+    "accept_loss": Option(
+        _AGAIN,
+        f"Losses of this kind leave an object copied instead of incomplete: {', '.join(LOSS_KINDS)}.",
+        _CommaList(LOSS_KINDS),
+        multiple=True,
+    ),
+    "require_admin": Option(_AGAIN, "Don't start unless the credentials are known to see everything.", BOOL, False),
+    "dry_run": Option(_AGAIN, "Write nothing; read and tell what would be done.", BOOL, False),
+    "fail_fast": Option(_AGAIN, "Stop at the first object that fails.", BOOL, False),
+    "workers": Option(_RUN, "Number of requests at a time, at most.", click.IntRange(1, 256), 8),
+    "use_threads": Option(_RUN, "False is the same as --workers 1.", BOOL),
+    "report_dir": Option(
+        _RUN,
+        "Directory for ledger.jsonl. Default: an export's directory; for an import its directory if writable; "
+        "else ./mlflow-migration-report.",
+    ),
+    "quiet": Option(_RUN, "No progress, and only warnings and the summary.", BOOL, False),
+    "verbose": Option(_RUN, "Show details, and where in the code an error arose.", BOOL, False),
+    "api": Option(_HTTP, "Which API the resource belongs to.", click.Choice(["mlflow", "databricks"]), "mlflow"),
+    "resource": Option(_HTTP, "Resource of the API, such as experiments/search.", required=True),
+    "method": Option(
+        _HTTP, "HTTP method.", click.Choice(["GET", "POST", "PUT", "PATCH", "DELETE"], case_sensitive=False), "GET"
+    ),
+    "params": Option(_HTTP, "Parameters of a GET: JSON, or @FILE with JSON.", private=True),
+    "data": Option(_HTTP, "Body of the other methods: JSON, or @FILE with JSON.", private=True),
+    "output_file": Option(_HTTP, "File for the response; without it the response is printed."),
+}
+
+
+def flag(key: str) -> str:
+    """Return the option as it is typed: ``run_ids`` is ``--run-ids``."""
+    return "--" + key.replace("_", "-")
+
+
+def _join(_ctx: click.Context, _param: click.Parameter, values: Sequence[Sequence[str]]) -> List[str]:
+    return [item for items in values for item in items]
+
+
+def click_option(key: str) -> click.Option:
+    """Return the option for a click command.
+
+    :param key: Its keyword, such as ``run_ids``.
+    :raises KeyError: No such option is declared.
+    """
+    option = OPTIONS[key]
+    return click.Option(
+        [key, flag(key), *option.spellings],
+        type=option.type,
+        default=() if option.multiple else option.default,
+        required=option.required,
+        multiple=option.multiple,
+        show_default=option.default is not None,
+        callback=_join if option.multiple else None,
+        help=option.help,
+    )
+
+
+def loggable(key: str, value: Any) -> Any:
+    """Return the value as a log or ledger may hold it (user information in URIs is up to ``errors.redact``)."""
+    private = key in OPTIONS and OPTIONS[key].private and value is not None
+    return f"({len(str(value))} characters)" if private else value
+
+
+def _type_text(option: Option) -> str:
+    if isinstance(option.type, click.Choice):
+        return ", ".join(f"`{choice}`" for choice in option.type.choices)
+    if option.type is BOOL:
+        return "flag or BOOL"
+    if isinstance(option.type, click.IntRange):
+        return f"{option.type.min} to {option.type.max}"
+    return "text" if option.type is str else str(option.type.name)
+
+
+def _commands_of(key: str) -> str:
+    from mlflow_migration.common.umbrella import COMMANDS, load
+
+    names = [name for name in COMMANDS if any(param.name == key for param in load(name).params)]
+    return "all" if len(names) == len(COMMANDS) else ", ".join(names)
+
+
+def tables() -> str:
+    """Return the tables of options.md, one for each group, in Markdown."""
+    lines: List[str] = []
+    for group in dict.fromkeys(option.group for option in OPTIONS.values()):
+        lines += [f"### {group}", "", "| option | value | default | meaning | commands |", "|---|---|---|---|---|"]
+        for key, option in OPTIONS.items():
+            if option.group != group:
+                continue
+            names = ", ".join(f"`{name}`" for name in (flag(key), *option.spellings))
+            default = "required" if option.required else "" if option.default is None else f"`{option.default}`"
+            lines.append(f"| {names} | {_type_text(option)} | {default} | {option.help} | {_commands_of(key)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+_BEGIN, _END = "<!-- tables: begin -->", "<!-- tables: end -->"
+
+
+def with_tables(text: str) -> str:
+    """Return the text of options.md with the present tables between its two markers.
+
+    :raises ValueError: It lacks the markers.
+    """
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"the text has no {_BEGIN} ... {_END}")
+    return f"{before}{begin}\n\n{tables()}\n{end}{after}"
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit status 1 if the tables are not up to date.")
+@click.argument("path", default="options.md")
+def main(check: bool, path: str) -> None:
+    """Write the tables of options into PATH."""
+    text = Path(path).read_text(encoding="utf-8")
+    new = with_tables(text)
+    if check and new != text:
+        click.echo(f"{path} is not up to date: run python -m mlflow_migration.common.options", err=True)
+        sys.exit(1)
+    if not check:
+        Path(path).write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    # the module under its own name: as __main__ its options would be others than those of the commands
+    importlib.import_module("mlflow_migration.common.options").main()

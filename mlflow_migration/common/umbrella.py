@@ -1,0 +1,71 @@
+"""mlflow-migration: every script as a subcommand, loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Dict, List, NamedTuple, Optional
+
+import click
+
+import mlflow_migration
+
+
+class Entry(NamedTuple):
+    """Where a command is and what it does.
+
+    :param module: Module of the package; the command is its ``main``.
+    :param help: One line.
+    """
+
+    module: str
+    help: str
+
+
+COMMANDS: Dict[str, Entry] = {
+    "export-run": Entry("run.export_run", "Export a run to a directory."),
+    "import-run": Entry("run.import_run", "Import a run from a directory into an experiment."),
+    "copy-run": Entry("copy.copy_run", "Copy a run to an experiment, also of another server."),
+    "export-experiment": Entry("experiment.export_experiment", "Export an experiment with its runs to a directory."),
+    "import-experiment": Entry("experiment.import_experiment", "Import an experiment with its runs from a directory."),
+    "copy-experiment": Entry("copy.copy_experiment", "Copy an experiment with its runs, also to another server."),
+    "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
+}
+
+
+def load(name: str) -> click.Command:
+    """Return a command; its module is imported now.
+
+    :param name: A key of COMMANDS.
+    """
+    command: click.Command = importlib.import_module(f"mlflow_migration.{COMMANDS[name].module}").main
+    return command
+
+
+class _Umbrella(click.Group):
+    def list_commands(self, ctx: click.Context) -> List[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # click would import every command for its line
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.command(
+    "mlflow-migration",
+    cls=_Umbrella,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.version_option(mlflow_migration.__version__, prog_name="mlflow-migration")
+def main(**_: Any) -> None:
+    """Move MLflow objects between tracking servers, through a directory or directly.
+
+    Each command is also a script of its own.
+    """
+
+
+if __name__ == "__main__":
+    main()
