@@ -1,0 +1,78 @@
+"""Build of the distribution mlflow-migration."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+SCRIPTS = {
+    "export-run": "run.export_run",
+    "import-run": "run.import_run",
+    "copy-run": "copy.copy_run",
+    "export-experiment": "experiment.export_experiment",
+    "import-experiment": "experiment.import_experiment",
+    "copy-experiment": "copy.copy_experiment",
+    "http-client": "client.http_client",
+    "mlflow-migration": "common.umbrella",
+}
+
+EXTRAS = {
+    # sources and destinations that are no servers: sqlite:///..., a folder, ...
+    "local": ["mlflow>=2.9"],
+    "s3": ["s3fs", "boto3"],
+    "gcs": ["gcsfs", "google-cloud-storage"],
+    "azure": ["adlfs", "azure-storage-blob"],
+    "databricks": ["databricks-sdk"],
+    "sigv4": ["requests-auth-aws-sigv4"],
+}
+TEST = ["mlflow>=2.9", "pytest", "pytest-timeout", "pytest-xdist", "boto3", "moto[s3,server]", "s3fs"]
+EXTRAS["test"] = TEST
+EXTRAS["dev"] = [*TEST, "build", "wheel", "ruff", "mypy", "types-PyYAML", "types-requests", "types-tabulate"]
+
+
+def _version() -> str:
+    text = (ROOT / "mlflow_migration" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if not match:
+        raise RuntimeError("mlflow_migration/__init__.py has no __version__")
+    return match[1]
+
+
+def _readme() -> str:
+    path = ROOT / "README.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+setup(
+    name="mlflow-migration",
+    version=_version(),
+    description="Move MLflow objects between tracking servers, whole and repeatably",
+    long_description=_readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    classifiers=[
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+    ],
+    packages=find_packages(include=["mlflow_migration", "mlflow_migration.*"]),
+    python_requires=">=3.8",
+    install_requires=[
+        "mlflow-skinny>=2.9",
+        "click>=8.0",
+        "pyyaml",
+        "requests",
+        "pandas",
+        "tabulate",
+        "rich",
+        "orjson",
+        "fsspec",
+    ],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [f"{name} = mlflow_migration.{module}:main" for name, module in SCRIPTS.items()],
+    },
+)
