@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, Callable, List, NoReturn, Optional, Sequence, TypeVar
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence
 
 import click
 
@@ -24,7 +24,6 @@ EXIT_OK, EXIT_BAD, EXIT_NOT_STARTED, EXIT_INTERRUPTED = 0, 1, 2, 130
 # what each command has unless it says otherwise
 COMMON = ("dry_run", "fail_fast", "accept_loss", "report_dir", "workers", "use_threads", "quiet", "verbose")
 
-_Callback = TypeVar("_Callback", bound=Callable[..., int])
 _log = log.getLogger(__name__)
 
 
@@ -56,15 +55,18 @@ def command(
     :param help: Text of ``--help``; default is the command's line in umbrella.COMMANDS.
     """
 
+    keys = (*option_names, *common)
+
     def decorate(body: Callable[..., int]) -> Command:
         @functools.wraps(body)
         def callback(**values: Any) -> None:
-            run_main(name, lambda: _start(body, values))
+            # in the order of --help, whatever that of the arguments
+            run_main(name, lambda: _start(body, {key: values[key] for key in keys}))
 
         return Command(
             name,
             callback=callback,
-            params=[options.click_option(key) for key in (*option_names, *common)],
+            params=[options.click_option(key) for key in keys],
             help=help or COMMANDS[name].help,
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
         )
@@ -72,7 +74,7 @@ def command(
     return decorate
 
 
-def _start(body: Callable[..., int], values: Any) -> int:
+def _start(body: Callable[..., int], values: Dict[str, Any]) -> int:
     log.configure(verbose=bool(values.get("verbose")), quiet=bool(values.get("quiet")))
     _log.info("Options:")
     for key, value in values.items():
@@ -129,7 +131,7 @@ def run_main(name: str, body: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         click.echo(f"{name}: interrupted; repeat the command to go on.", err=True)
         status = EXIT_INTERRUPTED
-    except Exception as ex:
+    except Exception as ex:  # noqa: BLE001 -- the last stop: what nobody foresaw still ends in a sentence and a status
         status = _say(name, ex, EXIT_BAD)
     sys.exit(status)
 

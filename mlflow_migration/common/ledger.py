@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 import threading
@@ -65,7 +66,13 @@ class Ledger:
                 raise BadInput(f"The ledger {self.path} can't be written: {describe(ex)}") from ex
         safe = {key: _redacted(loggable(key, value)) for key, value in options.items()}
         self._write(
-            {"event": "start", "time": _now(), "command": command, "version": mlflow_migration.__version__, "options": safe}
+            {
+                "event": "start",
+                "time": _now(),
+                "command": command,
+                "version": mlflow_migration.__version__,
+                "options": safe,
+            }
         )
 
     def __enter__(self) -> "Ledger":
@@ -123,6 +130,10 @@ class Ledger:
             elif status in self._reasons and len(self._reasons[status]) < _SHOWN:
                 self._reasons[status].append(_explain(kind, status, src_id, name, reason, losses))
             self._write(line)
+
+    def accepts(self, loss: str) -> bool:
+        """Tell whether the user accepts this kind of loss."""
+        return loss in self._accepted
 
     def note(self, text: str, **details: Any) -> None:
         """Write what holds for the whole command, such as rights that are not known; shown first in the summary."""
@@ -246,6 +257,8 @@ def _now() -> str:
 
 
 def _redacted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _redacted(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_redacted(item) for item in value]
     return redact(value) if isinstance(value, str) else value
@@ -294,11 +307,10 @@ def _append_remote(directory: ExportDir, file: BinaryIO) -> None:
     with tempfile.TemporaryFile() as old:
         if directory.exists(LEDGER_FILE):
             with directory.open_read(LEDGER_FILE) as present:
-                for chunk in iter(lambda: present.read(1 << 20), b""):
-                    old.write(chunk)
+                shutil.copyfileobj(present, old)
+        old.seek(0)
         file.seek(0)
         with directory.new_file(LEDGER_FILE) as target:
-            old.seek(0)
             for source in (old, file):
-                for chunk in iter(lambda source=source: source.read(1 << 20), b""):
-                    target.write(chunk)
+                for line in source:
+                    target.write(line)

@@ -20,14 +20,14 @@ from mlflow_migration.common import default_logging_config
 PACKAGE = "mlflow_migration"
 
 
-class StdoutHandler(logging.StreamHandler):  # type: ignore[type-arg]  # Python 3.8 can't subscript it
+class StdoutHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to what is sys.stdout at that moment, so that a progress bar can put log lines above itself."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> TextIO:  # type: ignore[override]
+    def stream(self) -> TextIO:
         return sys.stdout
 
 

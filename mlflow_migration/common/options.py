@@ -57,7 +57,7 @@ def parse_size(text: str) -> int:
     return int(float(match["number"]) * _SIZE_UNITS[match["unit"].upper()])
 
 
-class _Time(click.ParamType):
+class _Time(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
     name = "time"
 
     def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
@@ -67,7 +67,7 @@ class _Time(click.ParamType):
             self.fail(str(ex), param, ctx)
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
     name = "size"
 
     def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
@@ -77,12 +77,12 @@ class _Size(click.ParamType):
             self.fail(str(ex), param, ctx)
 
 
-class _CommaList(click.ParamType):
+class _CommaList(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
     """A comma separated list; with choices (any case) anything else is refused."""
 
     name = "list"
 
-    def __init__(self, choices: Sequence[str] = ()):
+    def __init__(self, choices: Sequence[str] = ()) -> None:
         self.choices = choices
 
     def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> List[str]:
@@ -148,7 +148,9 @@ OPTIONS: Dict[str, Option] = {
         "Destination server or local store; without it MLFLOW_TRACKING_URI counts.",
         spellings=("--dst-tracking-uri",),
     ),
-    "output_dir": Option(_WHERE, "Directory to export to: local, dbfs:/, /Volumes, s3://, gs:// or abfss://.", required=True),
+    "output_dir": Option(
+        _WHERE, "Directory to export to: local, dbfs:/, /Volumes, s3://, gs:// or abfss://.", required=True
+    ),
     "input_dir": Option(_WHERE, "Directory of an export to import from.", required=True),
     "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),
     "run_id": Option(_WHICH, "Id of the source run.", required=True),
@@ -156,7 +158,7 @@ OPTIONS: Dict[str, Option] = {
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "run_ids": Option(_WHICH, "Only these runs, comma separated.", LIST),
     "check_nested_runs": Option(_WHICH, "With --run-ids: take all descendants of these runs too.", BOOL, False),
-    "filter": Option(_WHICH, "Only runs that match MLflow's filter string, such as \"metrics.rmse < 1\"."),
+    "filter": Option(_WHICH, 'Only runs that match MLflow\'s filter string, such as "metrics.rmse < 1".'),
     "run_start_time": Option(_WHICH, "Only runs started at or after this date or date-time (UTC).", TIME),
     "runs_until": Option(_WHICH, "Only runs started before this date or date-time (UTC).", TIME),
     "changed_since": Option(
@@ -167,7 +169,9 @@ OPTIONS: Dict[str, Option] = {
     "include_artifacts": Option(_WHICH, "Only artifacts whose path matches one of these globs.", LIST, multiple=True),
     "exclude_artifacts": Option(_WHICH, "No artifacts whose path matches one of these globs.", LIST, multiple=True),
     "max_artifact_size": Option(_WHICH, "No artifacts above this size in bytes, or with KB, MB, GB or TB.", SIZE),
-    "import_source_tags": Option(_HOW, "Keep the source's ids, times and mlflow.* tags as mlflow_exim.* tags.", BOOL, False),
+    "import_source_tags": Option(
+        _HOW, "Keep the source's ids, times and mlflow.* tags as mlflow_exim.* tags.", BOOL, False
+    ),
     "use_src_user_id": Option(_HOW, "Set the mlflow.user tag to the source run's user.", BOOL, False),
     "mlmodel_fix": Option(_HOW, "Write the new run and model ids into MLmodel files.", BOOL, True),
     "on_refused": Option(
@@ -179,7 +183,9 @@ OPTIONS: Dict[str, Option] = {
     "export_permissions": Option(_DATABRICKS, "Export access permissions.", BOOL, False),
     "import_permissions": Option(_DATABRICKS, "Grant the exported access permissions at the destination.", BOOL, False),
     "notebook_formats": Option(
-        _DATABRICKS, "Export each run's notebook in these formats: SOURCE, HTML, JUPYTER, DBC.", _CommaList(NOTEBOOK_FORMATS)
+        _DATABRICKS,
+        "Export each run's notebook in these formats: SOURCE, HTML, JUPYTER, DBC.",
+        _CommaList(NOTEBOOK_FORMATS),
     ),
     "dst_notebook_dir": Option(_DATABRICKS, "Workspace directory that the runs' notebooks are imported into."),
     "recheck": Option(
@@ -239,15 +245,17 @@ def click_option(key: str) -> click.Option:
     :raises KeyError: No such option is declared.
     """
     option = OPTIONS[key]
+    # since click 8.3 a required option with an explicit default of None is not required
+    default = {} if option.default is None else {"default": option.default}
     return click.Option(
         [key, flag(key), *option.spellings],
         type=option.type,
-        default=() if option.multiple else option.default,
         required=option.required,
         multiple=option.multiple,
         show_default=option.default is not None,
         callback=_join if option.multiple else None,
         help=option.help,
+        **default,
     )
 
 

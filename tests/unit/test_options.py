@@ -1,0 +1,154 @@
+"""Options: what their texts become, and that the documentation has them."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mlflow_migration.common import options, umbrella
+from mlflow_migration.common.cli import Command
+
+
+def parsed(key, *args):
+    got = {}
+    option = options.click_option(key)
+    option.required = False
+    command = Command("c", params=[option], callback=lambda **values: got.update(values))
+    result = CliRunner().invoke(command, list(args))
+    if result.exit_code:
+        assert result.exit_code == 2
+        return result.output
+    return got[key]
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("1970-01-01", 0),
+        ("2024-01-31", 1706659200000),
+        ("2024-01-31 18:30", 1706725800000),
+        ("2024-01-31 18:30:05", 1706725805000),
+        ("2024-01-31T18:30:05.7", 1706725805700),
+        ("2024-01-31T18:30:05.123456789Z", 1706725805123),
+        ("2024-01-31T20:30:05+02:00", 1706725805000),
+        ("1969-12-31 23:59:59.999", -1),
+    ],
+)
+def test_times_are_ms_since_epoch_in_utc(text, ms):
+    assert parsed("run_start_time", "--run-start-time", text) == ms
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2024-13-01", "2024-1-1", "1706659200", "2024-01-31 25:00", "20240131"]
+)
+def test_other_times_are_refused_with_an_example(text):
+    assert "such as 2024-01-31" in parsed("runs_until", "--runs-until", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("500", 500), ("2KB", 2048), ("1.5 mb", 1572864), ("1GiB", 2**30), ("1t", 2**40)]
+)
+def test_sizes_are_bytes(text, size):
+    assert parsed("max_artifact_size", "--max-artifact-size", text) == size
+
+
+@pytest.mark.parametrize("text", ["-1", "many", "1 PB", "1,5MB", "KB"])
+def test_other_sizes_are_refused_with_an_example(text):
+    assert "such as 500000, 20KB" in parsed("max_artifact_size", f"--max-artifact-size={text}")
+
+
+@pytest.mark.parametrize(
+    ("args", "value"),
+    [
+        ((), False),
+        (("--dry-run",), True),
+        (("--dry-run", "True"), True),
+        (("--dry-run", "false"), False),
+        (("--dry-run=False",), False),
+        (("--dry-run=1",), True),
+    ],
+)
+def test_bool_options_take_a_value_and_are_flags(args, value):
+    assert parsed("dry_run", *args) is value
+
+
+def test_a_bare_flag_does_not_swallow_the_next_option():
+    got = {}
+    params = [options.click_option(key) for key in ("dry_run", "verbose", "run_ids")]
+    command = Command("c", params=params, callback=lambda **values: got.update(values))
+    result = CliRunner().invoke(command, ["--dry-run", "--verbose", "--run-ids", "a"])
+    assert result.exit_code == 0
+    assert got == {"dry_run": True, "verbose": True, "run_ids": ["a"]}
+
+
+def test_a_word_that_is_no_bool_is_refused():
+    assert "'maybe' is not a valid boolean" in parsed("dry_run", "--dry-run", "maybe")
+
+
+def test_lists_are_comma_separated_and_some_may_be_repeated():
+    assert parsed("run_ids", "--run-ids", "a, b,,c") == ["a", "b", "c"]
+    assert parsed("run_ids") is None
+    assert parsed("include_artifacts", "--include-artifacts", "a,b", "--include-artifacts", "*.txt") == [
+        "a",
+        "b",
+        "*.txt",
+    ]
+    assert parsed("exclude_artifacts") == []
+
+
+def test_lists_of_choices():
+    assert parsed("accept_loss", "--accept-loss", "Artifacts,values") == ["artifacts", "values"]
+    assert "'runs' is none of artifacts, values" in parsed("accept_loss", "--accept-loss", "runs")
+    assert parsed("notebook_formats", "--notebook-formats", "html,SOURCE") == ["HTML", "SOURCE"]
+
+
+def test_second_spellings():
+    assert (
+        parsed("src_mlflow_uri", "--src-tracking-uri", "u") == parsed("src_mlflow_uri", "--src-mlflow-uri", "u") == "u"
+    )
+
+
+def test_workers_are_at_least_one():
+    assert parsed("workers") == 8
+    assert "0 is not in the range" in parsed("workers", "--workers", "0")
+
+
+def test_every_option_is_made_and_explained():
+    for key, option in options.OPTIONS.items():
+        assert options.click_option(key).opts[0] == options.flag(key)
+        assert option.help.endswith("."), key
+
+
+def test_values_that_may_hold_secrets_are_not_loggable():
+    assert options.loggable("data", '{"string_value": "hush"}') == "(24 characters)"
+    assert options.loggable("data", None) is None
+    assert options.loggable("run_id", "a") == "a"
+
+
+def test_tables_of_the_documentation(monkeypatch, tmp_path):
+    with_run_id = click.Command("c", params=[options.click_option("run_id"), options.click_option("workers")])
+    without = click.Command("c", params=[options.click_option("workers")])
+    monkeypatch.setattr(umbrella, "load", lambda name: with_run_id if name == "export-run" else without)
+    path = tmp_path / "options.md"
+    path.write_text(f"# Head\n{options._BEGIN}\nold\n{options._END}\nfoot\n", encoding="utf-8")
+    runner = CliRunner()
+    assert runner.invoke(options.main, ["--check", str(path)]).exit_code == 1
+    assert "old" in path.read_text()
+    assert runner.invoke(options.main, [str(path)]).exit_code == 0
+    assert runner.invoke(options.main, ["--check", str(path)]).exit_code == 0
+    text = path.read_text()
+    assert "| `--run-id` | text | required | Id of the source run. | export-run |" in text
+    assert "| `--workers` | 1 to 256 | `8` | Number of requests at a time, at most. | all |" in text
+    assert "`--src-mlflow-uri`, `--src-tracking-uri`" in text
+    assert text.startswith("# Head\n")
+    assert text.endswith("\nfoot\n")
+    assert "old" not in text
+
+
+def test_options_md_is_up_to_date():
+    result = CliRunner().invoke(options.main, ["--check", "options.md"])
+    assert result.exit_code == 0, result.output
+
+
+def test_every_option_is_used_by_a_command():
+    used = {param.name for name in umbrella.COMMANDS for param in umbrella.load(name).params}
+    assert set(options.OPTIONS) - used == set()
