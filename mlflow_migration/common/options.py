@@ -15,11 +15,14 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import click
 
+from mlflow_migration.client.errors import BadInput
+
 LOSS_KINDS = ("artifacts", "values", "inputs", "logged-models", "parents", "notebooks")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
 
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}($|[T ]\d{2}:\d{2})")
 _FRACTION = re.compile(r"\.(\d+)")
 
 
@@ -28,17 +31,17 @@ def parse_time(text: str) -> int:
 
     :param text: ``YYYY-MM-DD`` or ``YYYY-MM-DD HH:MM[:SS[.fff]]`` (``T`` instead of the blank is fine), UTC unless it
         ends with ``Z`` or an offset such as ``+02:00``.
-    :raises ValueError: It is neither.
+    :raises BadInput: It is neither.
     """
     # Python before 3.11 knows no "Z" and only fractions of 3 or 6 digits
     plain = re.sub(r"[zZ]$", "+00:00", text.strip())
     plain = _FRACTION.sub(lambda m: "." + (m[1] + "000000")[:6], plain)
-    if not re.match(r"\d{4}-\d{2}-\d{2}($|[T ]\d{2}:\d{2})", plain):
-        raise ValueError(f"{text!r} is no date or date-time such as 2024-01-31 or '2024-01-31 18:30:00'")
     try:
+        if not _DAY.match(plain):
+            raise ValueError("later Pythons take other forms too, such as 20240131")
         moment = datetime.fromisoformat(plain)
     except ValueError as ex:
-        raise ValueError(f"{text!r} is no date or date-time such as 2024-01-31 or '2024-01-31 18:30:00'") from ex
+        raise BadInput(f"{text!r} is no date or date-time such as 2024-01-31 or '2024-01-31 18:30:00'") from ex
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     since_epoch = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -49,11 +52,11 @@ def parse_size(text: str) -> int:
     """Return the number of bytes.
 
     :param text: A number with an optional unit KB, MB, GB or TB, in steps of 1024.
-    :raises ValueError: It is no size.
+    :raises BadInput: It is no size.
     """
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is no size such as 500000, 20KB, 1.5MB or 2GB")
+        raise BadInput(f"{text!r} is no size such as 500000, 20KB, 1.5MB or 2GB")
     return int(float(match["number"]) * _SIZE_UNITS[match["unit"].upper()])
 
 
@@ -63,8 +66,8 @@ class _Time(click.ParamType):  # type: ignore[type-arg]  # older clicks can't su
     def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
         try:
             return value if isinstance(value, int) else parse_time(value)
-        except ValueError as ex:
-            self.fail(str(ex), param, ctx)
+        except BadInput as ex:
+            self.fail(ex.message, param, ctx)
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
@@ -73,8 +76,8 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # older clicks can't su
     def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
         try:
             return value if isinstance(value, int) else parse_size(value)
-        except ValueError as ex:
-            self.fail(str(ex), param, ctx)
+        except BadInput as ex:
+            self.fail(ex.message, param, ctx)
 
 
 class _CommaList(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
