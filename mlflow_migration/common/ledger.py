@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
-import tempfile
 import threading
 from collections import Counter
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, BinaryIO, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import mlflow_migration
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadInput, describe, redact
+from mlflow_migration.common.append_log import AppendLog
 from mlflow_migration.common.options import loggable
 
 if TYPE_CHECKING:
@@ -55,15 +52,13 @@ class Ledger:
         self._skipped: Counter[Tuple[str, str]] = Counter()
         self._losses: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._directory = directory
-        self._file: Optional[BinaryIO] = None
+        self._file: Optional[AppendLog] = None
         if directory is not None:
-            self.path = f"{directory.path.rstrip('/')}/{LEDGER_FILE}"
             try:
-                directory.make()
-                self._file = _open(directory)
+                self._file = AppendLog(directory, LEDGER_FILE)
             except OSError as ex:
-                raise BadInput(f"The ledger {self.path} can't be written: {describe(ex)}") from ex
+                raise BadInput(f"{LEDGER_FILE} can't be written in {directory.path}: {describe(ex)}") from ex
+            self.path = self._file.path
         safe = {key: _redacted(loggable(key, value)) for key, value in options.items()}
         self._write(
             {
@@ -185,8 +180,6 @@ class Ledger:
                 end["unreconciled"] = self.unreconciled
             self._write(end)
             file, self._file = self._file, None
-        if self._directory is not None and not self._directory.is_local:
-            _append_remote(self._directory, file)
         file.close()
 
     def summary(self) -> str:
@@ -235,8 +228,10 @@ class Ledger:
     def _write(self, line: Dict[str, Any]) -> None:
         if self._file is None:
             return
-        self._file.write(_encode(line) + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(line)
+        except (TypeError, ValueError):
+            self._file.write(_plain(line))
 
 
 def _explain(
@@ -264,13 +259,6 @@ def _redacted(value: Any) -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
-def _encode(line: Dict[str, Any]) -> bytes:
-    try:
-        return json_codec.dumps(line)
-    except (TypeError, ValueError):
-        return json_codec.dumps(_plain(line))
-
-
 def _plain(value: Any) -> Any:
     """Return the value as strict JSON can hold it: a ledger line must never fail."""
     if isinstance(value, Mapping):
@@ -282,35 +270,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return json_codec.encode_number(value)
     return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _open(directory: ExportDir) -> BinaryIO:
-    if not directory.is_local:
-        # object stores can't append: collected here, written at the end
-        return tempfile.TemporaryFile()
-    path = os.path.join(directory.path, LEDGER_FILE)
-    # the directory may come from anyone: a link or a pipe by that name is not followed
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    file = os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "r+b", buffering=0)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError("it is no regular file")
-    if file.seek(0, os.SEEK_END):
-        file.seek(-1, os.SEEK_END)
-        # a killed command may have left half a line
-        if file.read(1) != b"\n":
-            file.write(b"\n")
-    return file
-
-
-def _append_remote(directory: ExportDir, file: BinaryIO) -> None:
-    with tempfile.TemporaryFile() as old:
-        if directory.exists(LEDGER_FILE):
-            with directory.open_read(LEDGER_FILE) as present:
-                shutil.copyfileobj(present, old)
-        old.seek(0)
-        file.seek(0)
-        with directory.new_file(LEDGER_FILE) as target:
-            for source in (old, file):
-                for line in source:
-                    target.write(line)
