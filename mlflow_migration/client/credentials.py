@@ -11,11 +11,8 @@ from __future__ import annotations
 import base64
 import configparser
 import functools
-import importlib
-import logging
 import os
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 from urllib.parse import unquote, urlsplit
 
@@ -23,8 +20,8 @@ import requests
 from requests.auth import AuthBase
 from requests.utils import get_netrc_auth
 
-from mlflow_migration import __version__
-from mlflow_migration.client.errors import BadInput, redact
+from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.request_auth import USER_AGENT, WithPluginHeaders, find_header_plugins, find_request_auth
 
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 
@@ -36,9 +33,6 @@ _SIDES = {
 _CREDENTIALS_FILE = "~/.mlflow/credentials"
 _PORTS = {"http": 80, "https": 443}
 _KUBERNETES = ("kubernetes", "kubernetes-namespaced")
-_USER_AGENT = f"mlflow-migration/{__version__}"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,7 +140,7 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
             insecure=tls.insecure, server_cert=tls.server_cert, workspace=own.workspace or shared.workspace
         )
         has_own = bool(user or token or own.has_credentials())
-        plugins = _header_plugins() if at_home or (use_global and not has_own) else []
+        plugins = find_header_plugins() if at_home or (use_global and not has_own) else []
         connection = _connection(url, settings, plugins, given, _registry_uri(side, use_global=use_global), who)
     if token:
         value = _checked(f"Bearer {token}", "The given token holds")
@@ -192,7 +186,7 @@ def from_mlflow_client(client: Any, side: str = "", *, two_sided: bool = False) 
         workspace=_read("").workspace if use_global else None,
     )
     settings = settings.with_user(user) if user else settings
-    connection = _connection(url, settings, _header_plugins() if use_global else [], shown, registry_uri, who)
+    connection = _connection(url, settings, find_header_plugins() if use_global else [], shown, registry_uri, who)
     workspace_id = getattr(creds, "workspace_id", None)
     if workspace_id:
         connection = replace(connection, headers={**connection.headers, "x-databricks-org-id": str(workspace_id)})
@@ -316,8 +310,8 @@ def _with_credentials_file(settings: _Settings) -> _Settings:
 def _connection(
     url: str, settings: _Settings, plugins: List[Any], uri: str, registry_uri: Optional[str], who: str
 ) -> Connection:
-    headers: Dict[str, str] = {"User-Agent": _USER_AGENT}
-    auth = _request_auth(settings, who)
+    headers: Dict[str, str] = {"User-Agent": USER_AGENT}
+    auth = find_request_auth(settings.aws_sigv4, settings.auth, who)
     authorization = _authorization(settings)
     if authorization is None and auth is None:
         # netrc is keyed by host, so it can't reach another one
@@ -332,7 +326,7 @@ def _connection(
     return Connection(
         url=url,
         headers=headers,
-        auth=_PluginHeaders(plugins, auth) if plugins else auth,
+        auth=WithPluginHeaders(plugins, auth) if plugins else auth,
         verify=settings.server_cert or not settings.insecure,
         cert=settings.client_cert,
         uri=without_userinfo(uri),
@@ -341,7 +335,7 @@ def _connection(
 
 
 def _databricks_connection(login: Any, uri: str, registry_uri: Optional[str]) -> Connection:
-    headers = {"User-Agent": _USER_AGENT, **login.headers}
+    headers = {"User-Agent": USER_AGENT, **login.headers}
     return Connection(login.url, headers, login.auth, login.verify, None, uri, registry_uri)
 
 
@@ -361,57 +355,6 @@ def _checked(value: str, what: str) -> str:
     if not value.isascii() or not value.isprintable():
         raise BadInput(f"{what} a character that no HTTP header may have, such as a line break.")
     return value
-
-
-def _request_auth(settings: _Settings, who: str) -> Optional[AuthBase]:
-    auth: Optional[AuthBase] = None
-    if settings.aws_sigv4:
-        try:
-            auth = importlib.import_module("requests_auth_aws_sigv4").AWSSigV4("execute-api")
-        except ImportError:
-            raise BadInput(f"SigV4 for {who} needs a package: pip install requests-auth-aws-sigv4") from None
-    elif settings.auth:
-        auth = importlib.import_module("mlflow.tracking.request_auth.registry").fetch_auth(settings.auth)
-        if auth is None:
-            raise BadInput(f"No installed plugin provides the request auth {settings.auth!r} of {who}.")
-    return auth
-
-
-class _PluginHeaders(AuthBase):
-    """Adds the headers of plugins to each request: they may hold tokens that are renewed."""
-
-    def __init__(self, providers: List[Any], auth: Optional[AuthBase]) -> None:
-        self._providers = providers
-        self._auth = auth
-
-    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        headers: Dict[str, str] = {"User-Agent": _USER_AGENT}
-        for provider in self._providers:
-            try:
-                found = provider.request_headers() if provider.in_context() else {}
-            except Exception as ex:  # noqa: BLE001 -- plugins raise what they like, and MLflow goes on too
-                _log.warning("A request header plugin failed: %s", redact(str(ex)))
-                continue
-            for name, value in found.items():
-                headers[name] = f"{headers[name]} {value}" if name in headers else str(value)
-        r.headers["User-Agent"] = headers.pop("User-Agent")
-        for name, value in headers.items():
-            r.headers.setdefault(name, value)
-        return self._auth(r) if self._auth else r
-
-
-def _header_plugins() -> List[Any]:
-    """Return the header providers of installed packages. They import MLflow; without any it stays unimported."""
-    found: Any = metadata.entry_points()
-    group = "mlflow.request_header_provider"
-    providers: List[Any] = []
-    # Python 3.8 and 3.9 have a dict here
-    for point in found.select(group=group) if hasattr(found, "select") else found.get(group, ()):
-        try:
-            providers.append(point.load()())
-        except (AttributeError, ImportError) as ex:
-            _log.warning("The request header plugin %s can't be loaded: %s", point.name, redact(str(ex)))
-    return providers
 
 
 def _is_default(get_creds: Any) -> bool:

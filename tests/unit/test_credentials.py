@@ -1,6 +1,7 @@
 """Which credentials go to which side. What MLflow itself would use is asked of MLflow."""
 
 import base64
+import io
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from mlflow_migration.client import credentials
+from mlflow_migration.client import request_auth
 from mlflow_migration.client.credentials import connect, from_mlflow_client, resolve_uri, without_userinfo
 from mlflow_migration.client.errors import BadInput, describe
 
@@ -84,6 +85,8 @@ def test_as_mlflow(name, with_file, env, clean, monkeypatch):
     mlflow_creds = pytest.importorskip("mlflow.utils.credentials")
     from mlflow.utils import rest_utils
 
+    if name == "kubernetes":
+        pytest.importorskip("mlflow.tracking.request_auth.kubernetes_request_auth_provider")
     env(**ENVIRONMENTS[name])
     if with_file:
         credentials_file(clean)
@@ -358,13 +361,32 @@ def test_nothing_shows_secrets(env):
 # -- plugins --------------------------------------------------------------------------------------------------------
 
 
+class _Signer:
+    made = 0
+
+    def __init__(self, service):
+        assert service == "execute-api"
+        type(self).made += 1
+
+    def __call__(self, request):
+        request.headers["Authorization"] = f"AWS4 {len(request.body or b'')}"
+        return request
+
+
 def test_sigv4(env, monkeypatch):
-    signer = requests.auth.HTTPBasicAuth("sig", "v4")
-    module = SimpleNamespace(AWSSigV4=lambda service: signer if service == "execute-api" else None)
-    monkeypatch.setitem(sys.modules, "requests_auth_aws_sigv4", module)
+    monkeypatch.setitem(sys.modules, "requests_auth_aws_sigv4", SimpleNamespace(AWSSigV4=_Signer))
     env(MLFLOW_MIGRATION_DST_TRACKING_AWS_SIGV4="true")
-    assert connect(HOME, "dst", two_sided=True).auth is signer
     assert connect(HOME, "src", two_sided=True).auth is None
+    auth = connect(HOME, "dst", two_sided=True).auth
+    request = requests.PreparedRequest()
+    request.headers, request.body = {}, io.BytesIO(b"abc")
+    assert auth(request).headers["Authorization"] == "AWS4 3"
+    assert request.body == b"abc"
+    # credentials of AWS expire
+    monkeypatch.setattr(auth, "_RENEW", -1.0)
+    made = _Signer.made
+    auth(request)
+    assert _Signer.made == made + 1
 
 
 def test_unknown_auth_plugin(env):
@@ -402,7 +424,7 @@ def header_plugin(monkeypatch):
         def select(self, group):
             return [failing, point] if group == "mlflow.request_header_provider" else []
 
-    monkeypatch.setattr(credentials.metadata, "entry_points", Points)
+    monkeypatch.setattr(request_auth.metadata, "entry_points", Points)
 
 
 @pytest.mark.usefixtures("header_plugin")
