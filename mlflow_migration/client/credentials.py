@@ -161,7 +161,7 @@ def from_mlflow_client(client: Any, side: str = "", *, two_sided: bool = False) 
     shown = without_userinfo(uri)
     registry = getattr(client, "_registry_uri", None)
     registry_uri = without_userinfo(registry) if registry and registry != uri else None
-    get_creds: Any = getattr(getattr(getattr(client, "_tracking_client", None), "store", None), "get_host_creds", None)
+    get_creds = _get_creds_of(client)
     if get_creds is None:
         raise BadInput(f"The tracking store {shown} of the given MlflowClient is no server.")
     if _is_default(get_creds):
@@ -191,6 +191,11 @@ def from_mlflow_client(client: Any, side: str = "", *, two_sided: bool = False) 
     if workspace_id:
         connection = replace(connection, headers={**connection.headers, "x-databricks-org-id": str(workspace_id)})
     return connection
+
+
+def is_client_of_server(client: Any) -> bool:
+    """Tell whether a given MlflowClient talks to a server, whatever the scheme of its URI: plugins have their own."""
+    return _get_creds_of(client) is not None
 
 
 def without_userinfo(uri: str) -> str:
@@ -355,6 +360,10 @@ def _checked(value: str, what: str) -> str:
     if not value.isascii() or not value.isprintable():
         raise BadInput(f"{what} a character that no HTTP header may have, such as a line break.")
     return value
+
+
+def _get_creds_of(client: Any) -> Any:
+    return getattr(getattr(getattr(client, "_tracking_client", None), "store", None), "get_host_creds", None)
 
 
 def _is_default(get_creds: Any) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import Any, Dict, Mapping, Optional, Union
 
 import requests
 
-from mlflow_migration.client import json_codec
-from mlflow_migration.client.credentials import Connection, connect
+from mlflow_migration.client import json_codec, local_server
+from mlflow_migration.client.credentials import Connection, connect, resolve_uri
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException
 from mlflow_migration.client.rest_client import RestClient
 
@@ -157,16 +158,20 @@ def send(
     :param method: HTTP method.
     :param params: Parameters of a GET: JSON, or ``@FILE`` with JSON.
     :param data: Body of the other methods: likewise.
-    :param tracking_uri: Server; default as for every command.
+    :param tracking_uri: Server or local store; default as for every command. Of a local store a GET sees a copy.
     :return: The body of the reply.
     :raises BadInput: A file can't be read or holds no JSON.
     :raises MlflowExportImportException: The server refuses, or does not answer.
     """
-    client = HttpClient(DATABRICKS_API if api == "databricks" else MLFLOW_API, tracking_uri)
     content = _document(params, "--params") if method == "GET" else _document(data, "--data")
-    sender = getattr(client, f"_{method.lower()}")
-    response: requests.Response = sender(resource, content)
-    return response.content
+    uri = resolve_uri(tracking_uri)
+    with ExitStack() as stack:
+        if not local_server.is_server_uri(uri):
+            uri = stack.enter_context(local_server.serve(uri, writable=method != "GET"))
+        client = HttpClient(DATABRICKS_API if api == "databricks" else MLFLOW_API, uri)
+        sender = getattr(client, f"_{method.lower()}")
+        response: requests.Response = sender(resource, content)
+        return response.content
 
 
 def _document(text: Optional[str], option: str) -> Data:

@@ -47,6 +47,8 @@ class Tracking:
     def __init__(self, rest: RestClient) -> None:
         self.rest = rest
         self.uri = rest.connection.uri
+        self.is_private = False
+        """Whether it is a server of our own in front of a local store."""
 
     def reach(self) -> None:
         """Ask for something small, so that a wrong address or wrong credentials show before anything is done.
@@ -105,6 +107,15 @@ class Tracking:
                 return None
             raise
         return dict(reply["experiment"])
+
+    def search_experiments(self) -> Iterator[List[Json]]:
+        """Yield pages of experiments of any lifecycle stage, with their tags."""
+
+        def fetch(token: Optional[str]) -> Json:
+            body: Json = {"view_type": "ALL", "max_results": 1000, **({"page_token": token} if token else {})}
+            return self.rest.search(f"{API}/experiments/search", body)
+
+        return paged(fetch, "experiments")
 
     def create_experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """Create an experiment with its tags; returns its id."""
@@ -278,6 +289,14 @@ class Tracking:
             return self.rest.optional("logged-models", call) or {}
 
         return paged(fetch, "models")
+
+    def has_logged_models(self) -> bool:
+        """Tell whether the server holds any active logged model."""
+        for experiments in self.search_experiments():
+            ids = [experiment["experiment_id"] for experiment in experiments]
+            for _ in self.search_logged_models(ids):
+                return True
+        return False
 
     def logged_model(self, model_id: str) -> Json:
         """Return a logged model, deleted ones too. Raises NotFound."""

@@ -58,8 +58,12 @@ class Executor:
         """Whether :meth:`stop` was called."""
         return self._stopped.is_set()
 
-    def imap(self, function: Callable[[A], T], items: Iterable[A]) -> Iterator[Outcome[A, T]]:
+    def imap(
+        self, function: Callable[[A], T], items: Iterable[A], window: Optional[int] = None
+    ) -> Iterator[Outcome[A, T]]:
         """Yield outcomes as they come; only some items more than there are workers are taken ahead.
+
+        :param window: How many items are in work at once, if fewer: for items that gather on their part.
 
         After :meth:`stop` nothing more is started. Not to be called inside a task: use :meth:`gather` there.
         """
@@ -75,7 +79,7 @@ class Executor:
                 if self.stopped:
                     break
                 running.add(self._pool.submit(_run, function, item))
-                if len(running) >= self.workers + 2:
+                if len(running) >= (window or self.workers + 2):
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         yield future.result()

@@ -1,0 +1,49 @@
+"""Opens the tracking server that a command works on, whatever its URI: a server, or a local store."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Iterator, Optional
+
+from mlflow_migration.client.credentials import connect, from_mlflow_client, resolve_uri, without_userinfo
+from mlflow_migration.client.rest_client import RestClient
+from mlflow_migration.client.tracking import Tracking
+
+
+@contextmanager
+def open_tracking(
+    uri: Optional[str],
+    side: str,
+    *,
+    two_sided: bool = False,
+    workers: int = 8,
+    mlflow_client: Any = None,
+) -> Iterator[Tracking]:
+    """Give the tracking server of one side of a command.
+
+    :param uri: Tracking URI; see :func:`mlflow_migration.client.credentials.resolve_uri` for what counts without it.
+    :param side: ``src`` or ``dst``; what is no server is opened for writing only as ``dst``.
+    :param two_sided: The command has two sides.
+    :param workers: The most requests in flight.
+    :param mlflow_client: A given MlflowClient: it decides server and credentials.
+    :raises BadInput: The server can't be reached, or the URI is malformed.
+    """
+    from mlflow_migration.client import local_server
+
+    given = str(mlflow_client.tracking_uri) if mlflow_client is not None else resolve_uri(uri, side)
+    if not local_server.is_server_uri(given):
+        with local_server.serve(given, writable=side == "dst") as url:
+            connection = connect(url, two_sided=True)
+            # messages and files name what the user gave
+            tracking = Tracking(RestClient(connection, workers))
+            tracking.uri = without_userinfo(given)
+            tracking.is_private = True
+            yield tracking
+        return
+    if mlflow_client is not None:
+        connection = from_mlflow_client(mlflow_client, side, two_sided=two_sided)
+    else:
+        connection = connect(given, side, two_sided=two_sided)
+    tracking = Tracking(RestClient(connection, workers))
+    tracking.reach()
+    yield tracking

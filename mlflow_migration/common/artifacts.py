@@ -1,0 +1,393 @@
+"""Artifact trees on both sides of a move: listed, read and written where they lie.
+
+A root URI decides the way: ``mlflow-artifacts:`` goes through the tracking server's proxy, a path of this machine through
+the file system, anything else (``s3://``, ``gs://``, ``dbfs:`` ...) through MLflow's own artifact repositories with the
+credentials these take; where such a store can only be reached by the server, the server is asked for each file.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import posixpath
+import shutil
+import tempfile
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from urllib.parse import unquote, urlsplit
+
+from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.executor import Executor
+from mlflow_migration.common.export_dir import ExportDir
+
+_ATTEMPTS = 4
+_BLOCK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an artifact tree: its path below the root, and its size in bytes."""
+
+    path: str
+    size: int
+
+
+class Store:
+    """One artifact root. Paths are relative to it."""
+
+    def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
+        """Return the directories and the files of one directory, as paths below the root."""
+        raise NotImplementedError
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        """Give a file's bytes."""
+        raise NotImplementedError
+
+    def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        """Write a file of ``size`` bytes."""
+        raise NotImplementedError
+
+
+class ProxiedStore(Store):
+    """Artifacts behind the tracking server's proxy."""
+
+    def __init__(self, tracking: Tracking, root: str) -> None:
+        self._tracking, self._root = tracking, root
+
+    def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
+        return _split(self._tracking.proxied_files(posixpath.join(self._root, path) if path else self._root), path)
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        return self._tracking.proxied_file(posixpath.join(self._root, path))
+
+    def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        self._tracking.put_proxied_file(posixpath.join(self._root, path), open_body, size)
+
+
+class LocalStore(Store):
+    """Artifacts in a directory of this machine."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
+        dirs: List[str] = []
+        files: List[File] = []
+        try:
+            entries = sorted(os.scandir(os.path.join(self._root, path)), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return dirs, files
+        for entry in entries:
+            name = posixpath.join(path, entry.name)
+            if entry.is_symlink() and not self._inside(entry.path):
+                files.append(File(name, -1))  # named, and refused when it is read
+            elif entry.is_dir():
+                dirs.append(name)
+            elif entry.is_file():
+                files.append(File(name, entry.stat().st_size))
+        return dirs, files
+
+    def _inside(self, path: str) -> bool:
+        root = os.path.realpath(self._root)
+        return os.path.commonpath([root, os.path.realpath(path)]) == root
+
+    @contextmanager
+    def read(self, path: str) -> Iterator[Iterator[bytes]]:
+        full = os.path.join(self._root, path)
+        if not self._inside(full):
+            raise BadDirectory(f"{full} is a symbolic link that leads out of the artifact root")
+        with open(full, "rb") as file:
+            yield iter(lambda: file.read(_BLOCK), b"")
+
+    def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        target = os.path.join(self._root, path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".part-")
+        try:
+            with os.fdopen(handle, "wb") as out, open_body() as body:
+                shutil.copyfileobj(body, out, _BLOCK)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+class RepositoryStore(Store):
+    """Artifacts in a store that MLflow has a repository class for."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._repository: Any = None
+
+    def _repo(self) -> Any:
+        if self._repository is None:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            self._repository = get_artifact_repository(self._uri)
+        return self._repository
+
+    def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
+        found = self._repo().list_artifacts(path or None)
+        return (
+            [info.path for info in found if info.is_dir],
+            [File(info.path, int(info.file_size or 0)) for info in found if not info.is_dir],
+        )
+
+    @contextmanager
+    def read(self, path: str) -> Iterator[Iterator[bytes]]:
+        with tempfile.TemporaryDirectory(prefix="mlflow-migration-") as folder:
+            local = self._repo().download_artifacts(path, dst_path=folder)
+            with open(local, "rb") as file:
+                yield iter(lambda: file.read(_BLOCK), b"")
+
+    def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        with tempfile.TemporaryDirectory(prefix="mlflow-migration-") as folder:
+            local = os.path.join(folder, posixpath.basename(path))
+            with open(local, "wb") as out, open_body() as body:
+                shutil.copyfileobj(body, out, _BLOCK)
+            self._repo().log_artifact(local, posixpath.dirname(path) or None)
+
+
+class ServerReadStore(Store):
+    """Artifacts that are read through the server's own download route, for runs and logged models. Read only."""
+
+    def __init__(
+        self,
+        list_pages: Callable[[str], Iterator[List[Dict[str, Any]]]],
+        read_file: Callable[[str], ContextManager[Iterator[bytes]]],
+    ) -> None:
+        self._list_pages, self._read_file = list_pages, read_file
+
+    def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
+        found = [item for page in self._list_pages(path) for item in page]
+        dirs = [item["path"] for item in found if item.get("is_dir")]
+        files = [File(item["path"], int(item.get("file_size") or 0)) for item in found if not item.get("is_dir")]
+        return dirs, files
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        return self._read_file(path)
+
+    def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        raise Refused("this artifact store can't be written to from here", http_status_code=400)
+
+
+class FallbackStore(Store):
+    """The direct way to a store; the server's way for reading, once the direct one has failed."""
+
+    def __init__(self, direct: Store, through_server: Store) -> None:
+        self._direct, self._server = direct, through_server
+        self._failed = False
+
+    def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
+        if not self._failed:
+            try:
+                return self._direct.list_dir(path)
+            except Exception:  # noqa: BLE001 -- each cloud's library has errors of its own; the server may still reach it
+                self._failed = True
+        return self._server.list_dir(path)
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        return self._server.read(path) if self._failed else self._direct.read(path)
+
+    def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        self._direct.write(path, open_body, size)
+
+
+def run_store(tracking: Tracking, run_id: str, uri: str) -> Store:
+    """Return the store of a run's artifacts.
+
+    :param uri: The run's ``artifact_uri``.
+    """
+    server = ServerReadStore(lambda path: tracking.run_files(run_id, path), lambda path: tracking.run_file(run_id, path))
+    return _store(tracking, uri, server)
+
+
+def logged_model_store(tracking: Tracking, model_id: str, uri: str) -> Store:
+    """Return the store of a logged model's artifacts.
+
+    :param uri: The model's ``artifact_uri``.
+    """
+    server = ServerReadStore(
+        lambda path: tracking.logged_model_files(model_id, path), lambda path: tracking.logged_model_file(model_id, path)
+    )
+    return _store(tracking, uri, server)
+
+
+def proxied_root(tracking: Tracking, uri: str) -> Optional[str]:
+    """Return the path of a root below the proxy of this tracking server, or None if it lies elsewhere."""
+    parts = urlsplit(uri)
+    if parts.scheme != "mlflow-artifacts":
+        return None
+    if parts.netloc and parts.netloc != urlsplit(tracking.rest.url).netloc:
+        return None
+    return unquote(parts.path).strip("/") if "%" in parts.path else parts.path.strip("/")
+
+
+def _store(tracking: Tracking, uri: str, server: Store) -> Store:
+    root = proxied_root(tracking, uri)
+    if root is not None:
+        return ProxiedStore(tracking, root)
+    local = _local_path(uri)
+    if local is not None:
+        return FallbackStore(LocalStore(local), server) if _is_here(tracking, local) else server
+    if urlsplit(uri).scheme == "mlflow-artifacts":
+        return server  # another server's proxy: this side's credentials are not for it
+    return FallbackStore(RepositoryStore(uri), server)
+
+
+def _local_path(uri: str) -> Optional[str]:
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return unquote(parts.path)
+    return uri if not parts.scheme else None
+
+
+def _is_here(tracking: Tracking, path: str) -> bool:
+    """Tell whether a local path of the server is one of this machine."""
+    if tracking.is_private:
+        return True
+    # a run without artifacts has no directory yet: then the store's own root must be here (<root>/<experiment>/<run>)
+    for _ in range(4):
+        if len(path) > 1 and os.path.isdir(path):
+            return True
+        path = os.path.dirname(path)
+    return False
+
+
+def _split(found: Sequence[Dict[str, Any]], path: str) -> Tuple[List[str], List[File]]:
+    dirs: List[str] = []
+    files: List[File] = []
+    for item in found:
+        name = posixpath.join(path, posixpath.basename(item["path"].rstrip("/")))
+        if item.get("is_dir"):
+            dirs.append(name)
+        else:
+            files.append(File(name, int(item.get("file_size") or 0)))
+    return dirs, files
+
+
+class Presence:
+    """Tells cheaply which runs can't have artifacts: one listing of an experiment's folder behind the proxy.
+
+    :param tracking: The server.
+    """
+
+    def __init__(self, tracking: Tracking) -> None:
+        self._tracking = tracking
+        self._lock = threading.Lock()
+        self._folders: Dict[str, Optional[Set[str]]] = {}
+
+    def may_have(self, info: Dict[str, Any]) -> bool:
+        """Tell whether a run may have artifacts.
+
+        :param info: The run's info as REST returns it.
+        """
+        uri, run_id = info.get("artifact_uri") or "", info["run_id"]
+        root = proxied_root(self._tracking, uri)
+        if root is None or not root.endswith(f"/{run_id}/artifacts"):
+            return bool(uri)
+        folder = root[: -len(f"/{run_id}/artifacts")]
+        with self._lock:
+            if folder not in self._folders:
+                found = self._tracking.proxied_files(folder)
+                names = {str(entry["path"]).rstrip("/").rpartition("/")[2] for entry in found}
+                # an object store may cut a listing at a round number: then it tells nothing
+                self._folders[folder] = names if not found or len(found) % 1000 else None
+            there = self._folders[folder]
+        # a run that goes on may have got its first artifact since
+        return there is None or run_id in there or info.get("status") in ("RUNNING", "SCHEDULED")
+
+
+def list_files(store: Store, executor: Executor, root: str = "") -> List[File]:
+    """Return all files of a tree, sorted by path; directories of one level are listed side by side."""
+    files: List[File] = []
+    level = [root]
+    while level:
+        outcomes = executor.gather(store.list_dir, level) if len(level) > 1 else None
+        results = [store.list_dir(level[0])] if outcomes is None else [outcome.get() for outcome in outcomes]
+        level = []
+        for dirs, found in results:
+            level += dirs
+            files += found
+    return sorted(files, key=lambda file: file.path)
+
+
+@dataclass(frozen=True)
+class ArtifactFilter:
+    """Which artifacts are copied.
+
+    :param include: Globs on paths; empty means all.
+    :param exclude: Globs on paths that are left out.
+    :param max_size: Largest file in bytes; None means any.
+    """
+
+    include: Tuple[str, ...] = ()
+    exclude: Tuple[str, ...] = ()
+    max_size: Optional[int] = None
+
+    def refuses(self, file: File) -> Optional[str]:
+        """Return the option that leaves the file out, or None if it is to be copied."""
+        if self.include and not any(fnmatch.fnmatchcase(file.path, glob) for glob in self.include):
+            return "--include-artifacts"
+        if any(fnmatch.fnmatchcase(file.path, glob) for glob in self.exclude):
+            return "--exclude-artifacts"
+        if self.max_size is not None and file.size > self.max_size:
+            return "--max-artifact-size"
+        return None
+
+
+def download(store: Store, path: str, target: ExportDir, rel: str) -> Dict[str, Any]:
+    """Copy one artifact into an export directory.
+
+    :param path: Where it lies in the store.
+    :param rel: Where it goes in the directory; checked there.
+    :return: ``size`` in bytes and ``sha256`` of what was written.
+    :raises MlflowExportImportException: It can't be read.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            with target.new_file(rel) as out, store.read(path) as blocks:
+                for block in blocks:
+                    out.write(block)
+            return {"size": out.size, "sha256": out.sha256}
+        except Unavailable:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("not reached")
+
+
+def is_mlmodel(path: str) -> bool:
+    """Tell whether an artifact is the description of a model, which holds ids."""
+    return posixpath.basename(path) == "MLmodel"
+
+
+def rewritten(content: bytes, replacements: Sequence[Tuple[str, str]]) -> bytes:
+    """Return an MLmodel file with ids and locations of the source replaced by those of the destination.
+
+    The text is not parsed and written anew: everything else stays byte for byte.
+
+    :param replacements: (old, new); locations before ids, as the former contain the latter.
+    """
+    for old, new in replacements:
+        if old and new:
+            content = content.replace(old.encode(), new.encode())
+    return content
+
+
+def check_mlmodel(path: str, content: bytes) -> None:
+    """Refuse an MLmodel file that would make a YAML loader build objects.
+
+    :raises BadDirectory: It is no plain YAML.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        yaml.load(content, Loader=loader)  # noqa: S506 -- a safe loader
+    except yaml.YAMLError as ex:
+        raise BadDirectory(f"{path} is not uploaded: it is no plain YAML: {' '.join(str(ex).split())}") from ex
+

@@ -1,0 +1,82 @@
+"""id_map.jsonl: which object became which, and what the destination had when the last import left it.
+
+One line an object and import; the last one of an object counts. ``base`` is what a repeat compares with to tell what
+was changed at the source from what was changed at the destination.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+from mlflow_migration.client import json_codec
+from mlflow_migration.common.append_log import AppendLog
+from mlflow_migration.common.export_dir import ExportDir
+
+ID_MAP_FILE = "id_map.jsonl"
+
+Json = Dict[str, Any]
+
+
+class IdMap:
+    """The id map of one destination. Thread-safe.
+
+    :param directory: Where id_map.jsonl is; None keeps it in memory.
+    :param destination: URI of the destination; lines of others are left alone.
+    :param writable: False in a dry run.
+    """
+
+    def __init__(self, directory: Optional[ExportDir], destination: str, writable: bool = True) -> None:
+        self._destination = destination
+        self._lock = threading.Lock()
+        self._lines: Dict[Tuple[str, str, str], bytes] = {}
+        if directory is not None and directory.exists(ID_MAP_FILE):
+            for line in directory.lines(ID_MAP_FILE):
+                self._remember(line)
+        self._log = AppendLog(directory, ID_MAP_FILE) if directory is not None and writable else None
+
+    def _remember(self, line: bytes) -> None:
+        try:
+            entry = json_codec.loads(line)
+            if entry["destination"] == self._destination:
+                # kept as text: of many thousand runs only a few are looked at
+                self._lines[entry["kind"], entry["experiment_id"], entry["src_id"]] = line
+        except (ValueError, KeyError, TypeError):
+            return  # the half line of a killed command
+
+    def find(self, kind: str, experiment_id: str, src_id: str) -> Optional[Json]:
+        """Return the last line of an object, or None.
+
+        :param experiment_id: The destination's experiment.
+        """
+        line = self._lines.get((kind, experiment_id, src_id))
+        return None if line is None else dict(json_codec.loads(line))
+
+    def entries(self, kind: str, experiment_id: str) -> Iterator[Json]:
+        """Yield the last lines of all objects of a kind in one destination experiment."""
+        for (of_kind, of_experiment, _), line in list(self._lines.items()):
+            if of_kind == kind and of_experiment == experiment_id:
+                yield json_codec.loads(line)
+
+    def record(self, kind: str, experiment_id: str, src_id: str, dst_id: str, **facts: Any) -> None:
+        """Write what an object became.
+
+        :param facts: ``base``, ``fingerprint`` and whatever else helps to trace it.
+        """
+        entry = {
+            "kind": kind, "destination": self._destination, "experiment_id": experiment_id,
+            "src_id": src_id, "dst_id": dst_id, **facts,
+        }  # fmt: skip
+        line = json_codec.dumps(entry)
+        with self._lock:
+            if self._lines.get((kind, experiment_id, src_id)) == line:
+                return
+            self._lines[kind, experiment_id, src_id] = line
+            if self._log is not None:
+                self._log.write(entry)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None

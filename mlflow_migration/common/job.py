@@ -1,0 +1,45 @@
+"""What one run of a command carries along: its ledger, its threads, its progress, and how it treats failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from mlflow_migration.client.errors import describe
+from mlflow_migration.common.executor import Executor
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.progress import Progress
+
+
+@dataclass
+class Job:
+    """One run of a command.
+
+    :param ledger: Where the fate of each object is recorded.
+    :param executor: The threads that do the work.
+    :param progress: What is shown meanwhile.
+    :param dry_run: Write nothing, only tell what would be done.
+    :param fail_fast: Start nothing more after the first failure.
+    """
+
+    ledger: Ledger
+    executor: Executor
+    progress: Progress
+    dry_run: bool = False
+    fail_fast: bool = False
+
+    def failed(self, kind: str, src_id: Optional[str], ex: BaseException, **details: Any) -> None:
+        """Record an object that could not be moved."""
+        self.ledger.record(kind, "failed", src_id, reason=describe(ex), **details)
+        if self.fail_fast:
+            self.executor.stop()
+
+    def lost(self, kind: str, src_id: str, ex: BaseException, loss: str) -> None:
+        """Record a part of an object that could not be moved, unless the user accepts this kind of loss.
+
+        :param loss: One of options.LOSS_KINDS.
+        """
+        if self.ledger.accepts(loss):
+            self.ledger.record(kind, "skipped", src_id, reason=f"--accept-loss {loss}: {describe(ex)}")
+        else:
+            self.failed(kind, src_id, ex)

@@ -1,0 +1,48 @@
+"""Whether the credentials see everything: MLflow's basic-auth app shows others only a part, without saying so."""
+
+from __future__ import annotations
+
+import base64
+from typing import Optional
+
+from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.ledger import Ledger
+
+
+def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action: str) -> None:
+    """Say first what may be missing for lack of rights.
+
+    :param tracking: The server that will be asked.
+    :param ledger: Gets a note unless it is known that all is visible.
+    :param require_admin: Refuse to go on in that case.
+    :param action: "read" or "write", for the words.
+    :raises BadInput: ``require_admin`` is given and it is not known that the credentials see everything.
+    """
+    problem = _problem(tracking, action)
+    if problem is None:
+        return
+    if require_admin:
+        raise BadInput(f"{problem} --require-admin is given, so nothing was done.")
+    ledger.note(problem)
+
+
+def _problem(tracking: Tracking, action: str) -> Optional[str]:
+    user = _user_of(tracking)
+    if tracking.has_basic_auth():
+        admin = tracking.is_admin(user) if user else None
+        if admin:
+            return None
+        who = f"The user {user} is no administrator" if admin is False else "It can't be known whether this user is an administrator"
+        hidden = "experiments and runs that he may not read are not even listed" if action == "read" else "some writes may be refused"
+        return f"{who} of {tracking.uri}: {hidden}."
+    if tracking.rest.connection.auth is not None or "Authorization" in tracking.rest.connection.headers:
+        return f"{tracking.uri} does not tell what these credentials may {action}: what they may not see is not counted here."
+    return None
+
+
+def _user_of(tracking: Tracking) -> str:
+    kind, _, value = tracking.rest.connection.headers.get("Authorization", "").partition(" ")
+    if kind != "Basic":
+        return ""
+    return base64.b64decode(value).decode("utf-8", "replace").partition(":")[0]

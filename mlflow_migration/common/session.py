@@ -1,0 +1,61 @@
+"""Opens and ends one run of a command: ledger, threads, progress."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Mapping, Optional
+
+from mlflow_migration.common.cli import finish
+from mlflow_migration.common.executor import Executor
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.progress import Progress
+
+REPORT_DIR = "mlflow-migration-report"
+
+
+def report_dir(given: Optional[str], fallback: Optional[ExportDir]) -> ExportDir:
+    """Return the directory for ledger and id map.
+
+    :param given: ``--report-dir``.
+    :param fallback: The directory of the export, which is taken if it can be written to; else ``REPORT_DIR`` below
+        the working directory is.
+    """
+    if given:
+        return ExportDir(given)
+    if fallback is not None and (not fallback.is_local or os.access(fallback.path, os.W_OK)):
+        return fallback
+    return ExportDir(REPORT_DIR)
+
+
+@contextmanager
+def open_job(ledger: Ledger, title: str, options: Mapping[str, Any]) -> Iterator[Job]:
+    """Give a job with its threads and progress, and end both.
+
+    :param options: Those of the command: workers, quiet, dry_run, fail_fast; what is absent has its default.
+    """
+    with Progress(bool(options.get("quiet")), title) as progress, Executor(int(options.get("workers") or 8)) as executor:
+        yield Job(
+            ledger, executor, progress, dry_run=bool(options.get("dry_run")), fail_fast=bool(options.get("fail_fast"))
+        )
+
+
+def run_command(
+    name: str, options: Mapping[str, Any], directory: Optional[ExportDir], title: str, work: Callable[[Job], object]
+) -> int:
+    """Do the work of a console script and return its exit status; the summary is printed.
+
+    :param directory: Where the ledger goes; None keeps it in memory.
+    :param title: What is counted, for the progress.
+    """
+    ledger = Ledger(
+        None if options.get("dry_run") else directory, name, options, accept_loss=options.get("accept_loss") or ()
+    )
+
+    def body() -> None:
+        with open_job(ledger, title, options) as job:
+            work(job)
+
+    return finish(ledger, body)

@@ -1,0 +1,112 @@
+"""Exports one experiment: its runs in order of their start, then the logged models, then experiment.json."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from mlflow_migration.client.errors import BadInput, NotFound
+from mlflow_migration.client.tracking import Tracking, tag_dict
+from mlflow_migration.common.export_dir import ExportDir, safe_name
+from mlflow_migration.common.io_utils import envelope
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.timestamp_utils import fmt_ts_millis
+from mlflow_migration.experiment.run_listing import RunListing, Selection
+from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODELS, export_models
+from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
+from mlflow_migration.run.run_file import RUN_FILE
+
+Json = Dict[str, Any]
+
+EXPERIMENT_FILE = "experiment.json"
+GROUP = 100  # runs that are read together: what one bulk history request takes
+
+
+def find_experiment(tracking: Tracking, id_or_name: str) -> Json:
+    """Return an experiment by name or, if there is none, by id.
+
+    :raises BadInput: There is neither.
+    """
+    found = tracking.experiment_by_name(id_or_name)
+    if found is None:
+        try:
+            found = tracking.experiment(id_or_name)
+        except NotFound as ex:
+            raise BadInput(f"{tracking.uri} has no experiment with the name or id '{id_or_name}'.") from ex
+    return found
+
+
+class ExperimentExporter:
+    """Exports one experiment of a server into a directory.
+
+    :param tracking: The source.
+    :param job: Ledger, threads, progress.
+    :param settings: How runs are exported.
+    :param selection: Which runs are taken.
+    :param script: Name of the command, for the files.
+    """
+
+    def __init__(
+        self, tracking: Tracking, job: Job, settings: ExportSettings, selection: Selection, script: str
+    ) -> None:
+        self._tracking, self._job, self._settings = tracking, job, settings
+        self._selection, self._script = selection, script
+
+    def export(
+        self, experiment: Json, directory: ExportDir, known: Callable[[str], Optional[str]] = lambda object_id: None
+    ) -> RunExporter:
+        """Export the experiment.
+
+        :param experiment: As REST returns it.
+        :param directory: Where to.
+        :param known: Gives the fingerprint of what a former copy took, by source id.
+        :return: The exporter of its runs, with the ids of those that are whole and those that failed.
+        """
+        if not self._job.dry_run:
+            directory.make()
+        listing = RunListing(self._tracking, experiment["experiment_id"], self._selection)
+        runs = RunExporter(
+            self._tracking, self._job, self._settings, self._script, lambda i: directory.sub(safe_name(i)), known
+        )
+        for outcome in self._job.executor.imap(runs.export, self._announced(listing), window=2):
+            outcome.get()
+        for run_id in listing.not_found:
+            runs.failed.append(run_id)
+            reason = "the experiment has no such run, or another option leaves it out"
+            self._job.ledger.record("run", "failed", run_id, reason=reason)
+        models = export_models(
+            self._tracking, self._job, experiment["experiment_id"], directory,
+            self._settings.for_models(self._script, known),
+            run_ids=set(runs.whole), linked=runs.models, everything=self._selection.everything,
+        )  # fmt: skip
+        self._write(experiment, directory, listing.order, runs, models)
+        return runs
+
+    def _announced(self, listing: RunListing) -> Iterator[List[Json]]:
+        for group in listing.groups(GROUP):
+            self._job.ledger.expect("run", len(group))
+            self._job.progress.add_total(len(group))
+            yield group
+
+    def _write(
+        self, experiment: Json, directory: ExportDir, order: List[str], runs: RunExporter, models: List[str]
+    ) -> None:
+        if self._job.dry_run:
+            return
+        doc = dict(experiment)
+        doc["tags"] = dict(sorted(tag_dict(doc.get("tags")).items()))
+        for name in ("creation_time", "last_update_time"):
+            if doc.get(name):
+                doc["_" + name] = fmt_ts_millis(int(doc[name]))
+        whole = set(runs.whole)
+        earlier = [name for name in directory.names() if name not in whole and name != LOGGED_MODELS]
+        # runs of earlier exports stay: this time they were not asked for, or the source has lost them since
+        kept = [name for name in earlier if directory.sub(name).exists(RUN_FILE)]
+        ids = kept + [run_id for run_id in order if run_id in whole]
+        info = {
+            "num_total_runs": len(ids) + len(runs.failed),
+            "num_ok_runs": len(ids),
+            "num_failed_runs": len(runs.failed),
+            "failed_runs": runs.failed,
+        }
+        body = {"experiment": doc, "runs": ids, "logged_models": models}
+        directory.write_json(EXPERIMENT_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))

@@ -1,0 +1,142 @@
+"""Exports one experiment to a directory."""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Optional, Tuple, Union
+
+from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.servers import open_tracking
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.options import parse_time
+from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.session import open_job, report_dir, run_command
+from mlflow_migration.experiment.experiment_exporter import ExperimentExporter, find_experiment
+from mlflow_migration.experiment.run_listing import Selection
+from mlflow_migration.run.export_run import note_databricks_options, settings_of
+from mlflow_migration.run.run_exporter import RunExporter
+
+SCRIPT = "export_experiment.py"
+
+
+def selection_of(options: Mapping[str, Any]) -> Selection:
+    """Return which runs the options of a command select."""
+    return Selection(
+        run_ids=tuple(options.get("run_ids") or ()),
+        nested=bool(options.get("check_nested_runs")),
+        where=options.get("filter") or "",
+        start_from=options.get("run_start_time"),
+        start_until=options.get("runs_until"),
+        changed_since=options.get("changed_since"),
+    )
+
+
+def export_one_experiment(
+    tracking: Tracking, job: Job, id_or_name: str, directory: ExportDir, options: Mapping[str, Any]
+) -> RunExporter:
+    """Export an experiment by name or id.
+
+    :param options: Those of the command.
+    :raises BadInput: There is no such experiment, or it is deleted and not asked for.
+    """
+    experiment = find_experiment(tracking, id_or_name)
+    deleted = experiment.get("lifecycle_stage") == "deleted"
+    if deleted and not options.get("export_deleted_experiments"):
+        raise BadInput(f"The experiment '{experiment['name']}' is deleted; --export-deleted-experiments exports it.")
+    # all runs of a deleted experiment count as deleted
+    settings = settings_of({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
+    exporter = ExperimentExporter(tracking, job, settings, selection_of(options), SCRIPT)
+    runs = exporter.export(experiment, directory)
+    job.ledger.record("experiment", "incomplete" if runs.failed else "copied", experiment["experiment_id"], name=experiment["name"])
+    return runs
+
+
+def _ms(value: Union[None, int, str]) -> Optional[int]:
+    return parse_time(value) if isinstance(value, str) and value else value or None  # type: ignore[return-value]
+
+
+def export_experiment(
+    experiment_id_or_name: str,
+    output_dir: str,
+    run_ids: Union[None, str, List[str]] = None,
+    export_permissions: bool = False,
+    run_start_time: Union[None, int, str] = None,
+    export_deleted_runs: bool = False,
+    check_nested_runs: bool = False,
+    notebook_formats: Optional[List[str]] = None,
+    runs_until: Union[None, int, str] = None,
+    logged_models_filter: Optional[str] = None,
+    mlflow_client: Any = None,
+    *,
+    filter: Optional[str] = None,
+    changed_since: Union[None, int, str] = None,
+    export_deleted_experiments: bool = False,
+    workers: int = 8,
+) -> Tuple[int, int]:
+    """Export an experiment with its runs and logged models.
+
+    :param experiment_id_or_name: Name or id; a name is tried first.
+    :param output_dir: Directory to export to.
+    :param run_ids: Only these runs; a list, or a comma separated text.
+    :param export_permissions: Has an effect only on Databricks.
+    :param run_start_time: Only runs started at or after; UTC text, or ms since epoch.
+    :param export_deleted_runs: Take deleted runs too.
+    :param check_nested_runs: With ``run_ids``: take their descendants too.
+    :param notebook_formats: Has an effect only on Databricks.
+    :param runs_until: Only runs started before; as ``run_start_time``.
+    :param logged_models_filter: MLflow's filter string for logged models; empty means all.
+    :param mlflow_client: Decides server and credentials; default is what the environment says.
+    :param filter: MLflow's filter string for runs.
+    :param changed_since: Only runs started or ended at or after, or still running.
+    :param export_deleted_experiments: Export it even if it is deleted.
+    :param workers: The most requests in flight.
+    :return: Number of runs that are whole in the directory, and of those that failed.
+    :raises MlflowExportImportException: The export can't start.
+    """
+    options = {
+        "run_ids": run_ids.split(",") if isinstance(run_ids, str) else run_ids,
+        "export_permissions": export_permissions,
+        "run_start_time": _ms(run_start_time),
+        "runs_until": _ms(runs_until),
+        "changed_since": _ms(changed_since),
+        "export_deleted_runs": export_deleted_runs,
+        "export_deleted_experiments": export_deleted_experiments,
+        "check_nested_runs": check_nested_runs,
+        "notebook_formats": notebook_formats,
+        "logged_models_filter": logged_models_filter,
+        "filter": filter,
+        "workers": workers,
+        "quiet": True,
+    }
+    directory = ExportDir(output_dir)
+    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
+        directory, "export_experiment", {"experiment": experiment_id_or_name, "output_dir": output_dir, **options}
+    ) as ledger, open_job(ledger, "runs", options) as job:
+        runs = export_one_experiment(tracking, job, experiment_id_or_name, directory, options)
+    return len(runs.whole), len(runs.failed)
+
+
+@command(
+    "export-experiment", "tracking_uri", "experiment", "output_dir", "run_ids", "check_nested_runs", "filter",
+    "run_start_time", "runs_until", "changed_since", "export_deleted_runs", "export_deleted_experiments",
+    "include_artifacts", "exclude_artifacts", "max_artifact_size", "export_permissions", "notebook_formats", "recheck",
+    "require_admin",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory = ExportDir(options["output_dir"])
+
+    def work(job: Job) -> None:
+        with open_tracking(options["tracking_uri"], "src", workers=options["workers"]) as tracking:
+            check_rights(tracking, job.ledger, options["require_admin"], "read")
+            note_databricks_options(job, options)
+            export_one_experiment(tracking, job, options["experiment"], directory, options)
+
+    return run_command("export-experiment", options, report_dir(options["report_dir"], directory), "runs", work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Exports logged models (MLflow 3): their facts, metrics and artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import AbstractSet, Any, Callable, Dict, List, Optional, Sequence, Set
+
+from mlflow_migration.client import json_codec
+from mlflow_migration.client.errors import NotFound, describe
+from mlflow_migration.client.tracking import Tracking, tag_dict
+from mlflow_migration.common.artifacts import ArtifactFilter, File, Store, download, list_files, logged_model_store
+from mlflow_migration.common.export_dir import ExportDir, safe_name
+from mlflow_migration.common.io_utils import envelope
+from mlflow_migration.common.job import Job
+
+Json = Dict[str, Any]
+
+LOGGED_MODELS = "logged_models"
+LOGGED_MODEL_FILE = "logged_model.json"
+ARTIFACTS = "artifacts"
+
+
+def flat(model: Json, deleted: bool = False) -> Json:
+    """Return a logged model as REST gives it in the shape that logged_model.json has.
+
+    :param deleted: REST does not say so itself: a search leaves deleted ones out.
+    """
+    info, data = model["info"], model.get("data") or {}
+    return {
+        "model_id": info["model_id"],
+        "experiment_id": info.get("experiment_id"),
+        "name": info.get("name"),
+        "artifact_location": info.get("artifact_uri"),
+        "creation_timestamp": info.get("creation_timestamp_ms"),
+        "last_updated_timestamp": info.get("last_updated_timestamp_ms"),
+        "model_type": info.get("model_type"),
+        "source_run_id": info.get("source_run_id"),
+        "status": info.get("status"),
+        "status_message": info.get("status_message"),
+        "lifecycle_stage": "deleted" if deleted else "active",
+        "tags": tag_dict(info.get("tags")),
+        "params": tag_dict(data.get("params")),
+        "metrics": [
+            {**metric, "value": json_codec.encode_number(metric.get("value", 0.0))} for metric in data.get("metrics") or ()
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """How logged models are exported.
+
+    :param script: Name of the command, for the files.
+    :param chosen: Which artifacts are taken.
+    :param skip_artifacts: Take no artifacts at all.
+    :param recheck: Read models again even if nothing seems to have changed.
+    :param known: Gives the fingerprint of what a former copy took, by source id.
+    """
+
+    script: str
+    chosen: ArtifactFilter = field(default_factory=ArtifactFilter)
+    skip_artifacts: bool = False
+    recheck: bool = False
+    known: Callable[[str], Optional[str]] = lambda model_id: None
+
+
+def export_models(
+    tracking: Tracking,
+    job: Job,
+    experiment_id: str,
+    parent: ExportDir,
+    settings: ModelSettings,
+    *,
+    run_ids: AbstractSet[str],
+    linked: AbstractSet[str],
+    everything: bool,
+) -> List[str]:
+    """Export the logged models that belong to exported runs, into ``logged_models/<id>`` each.
+
+    :param experiment_id: The experiment of the runs.
+    :param parent: Directory of the run or experiment.
+    :param run_ids: Runs whose models are taken.
+    :param linked: Ids of models that these runs have as inputs or outputs.
+    :param everything: Take the experiment's models without a run too.
+    :return: Ids of the models that are in the directory now.
+    """
+    done: Set[str] = set()
+    ids: List[str] = []
+
+    def finish(models: Sequence[Json], deleted: bool = False) -> None:
+        job.ledger.expect("logged_model", len(models))
+        for outcome in job.executor.imap(lambda m: export_one(tracking, job, m, parent, settings, deleted), models):
+            model_id = outcome.item["info"]["model_id"]
+            if outcome.error is None:
+                ids.append(model_id)
+            else:
+                job.failed("logged_model", model_id, outcome.error)
+
+    for page in tracking.search_logged_models([experiment_id]):
+        done.update(model["info"]["model_id"] for model in page)
+        finish([model for model in page if _wanted(model["info"], run_ids, linked, everything)])
+    for model_id in sorted(linked - done):
+        # a search does not show deleted ones; and a run may use a model of another experiment
+        try:
+            model = tracking.logged_model(model_id)
+        except NotFound as ex:
+            job.ledger.expect("logged_model", 1)
+            job.lost("logged_model", model_id, ex, "logged-models")
+            continue
+        finish([model], deleted=model["info"].get("experiment_id") == experiment_id)
+    return sorted(ids)
+
+
+def _wanted(info: Json, run_ids: AbstractSet[str], linked: AbstractSet[str], everything: bool) -> bool:
+    run_id = info.get("source_run_id")
+    return run_id in run_ids or info["model_id"] in linked or (everything and not run_id)
+
+
+def export_one(
+    tracking: Tracking, job: Job, model: Json, parent: ExportDir, settings: ModelSettings, deleted: bool
+) -> None:
+    """Export one logged model and record it.
+
+    :param model: As REST returns it.
+    :param parent: Directory of the run or experiment.
+    :param deleted: It is marked as deleted at the source.
+    :raises MlflowExportImportException: It can't be read.
+    """
+    doc = flat(model, deleted)
+    model_id = doc["model_id"]
+    target = parent.sub(LOGGED_MODELS, safe_name(model_id))
+    store = logged_model_store(tracking, model_id, doc["artifact_location"] or "")
+    files = [] if settings.skip_artifacts or not doc["artifact_location"] else list_files(store, job.executor)
+    mark = _fingerprint(doc, files, settings)
+    old = target.read_info(LOGGED_MODEL_FILE)
+    same = settings.known(model_id) == mark if old is None else old.get("fingerprint") == mark and not old.get("incomplete")
+    if same and not settings.recheck:
+        job.ledger.record("logged_model", "unchanged", model_id, name=doc["name"])
+        return
+    problems: List[str] = []
+    if not job.dry_run:
+        stored = _artifacts(job, store, files, target, settings, model_id, problems)
+        info: Json = {"fingerprint": mark, "artifacts": stored, **({"incomplete": problems} if problems else {})}
+        target.write_json(LOGGED_MODEL_FILE, envelope(settings.script, doc, info, tracking_uri=tracking.uri))
+    job.ledger.record(
+        "logged_model",
+        "incomplete" if problems else "copied" if old is None else "updated",
+        model_id,
+        name=doc["name"],
+        reason="; ".join(problems) or None,
+        losses=["artifacts"] if problems else [],
+    )
+
+
+def _fingerprint(doc: Json, files: Sequence[File], settings: ModelSettings) -> str:
+    facts = [doc, [[file.path, file.size] for file in files], repr(settings.chosen), settings.skip_artifacts]
+    return hashlib.sha256(json_codec.dumps(facts)).hexdigest()
+
+
+def _artifacts(
+    job: Job, store: Store, files: Sequence[File], target: ExportDir, settings: ModelSettings, model_id: str,
+    problems: List[str],
+) -> List[Json]:  # fmt: skip
+    wanted: List[File] = []
+    for file in files:
+        reason = settings.chosen.refuses(file)
+        if reason is None:
+            wanted.append(file)
+        else:
+            job.ledger.record("artifact", "skipped", f"{model_id}/{file.path}", reason=reason, size=file.size)
+    stored: List[Json] = []
+    for outcome in job.executor.gather(
+        lambda file: {"path": file.path, **download(store, file.path, target, f"{ARTIFACTS}/{file.path}")}, wanted
+    ):
+        if outcome.error is None:
+            stored.append(outcome.get())
+        else:
+            problems.append(f"artifact {outcome.item.path}: {describe(outcome.error)}")
+            job.lost("artifact", f"{model_id}/{outcome.item.path}", outcome.error, "artifacts")
+    return stored

@@ -1,0 +1,296 @@
+"""Imports logged models (MLflow 3) into one experiment, each once."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+
+from mlflow_migration.client.errors import NotFound, Refused, describe
+from mlflow_migration.client.tracking import LOG_BATCH, MODEL_KEY, Tracking, tag_list
+from mlflow_migration.common.artifacts import logged_model_store
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.three_way import Plan, State, number, plan, settled, short, words
+from mlflow_migration.common.uploads import Uploads
+from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS, LOGGED_MODEL_FILE, flat
+
+Json = Dict[str, Any]
+
+_SERVER_TAGS = frozenset({MODEL_KEY, "mlflow.modelVersions"})
+_FINAL = {"LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"}
+_PARAMS_AT_ONCE = 100
+
+
+@dataclass
+class _Source:
+    doc: Json
+    info: Json
+    directory: ExportDir
+
+
+class ModelImporter:
+    """Imports the logged models of a directory into one experiment.
+
+    :param tracking: The destination.
+    :param job: Ledger, threads, progress.
+    :param experiment_id: The destination's experiment.
+    :param id_map: What earlier imports did.
+    :param mlmodel_fix: Write the new ids into MLmodel files.
+    :param overwrite: Write again what was edited at the destination.
+    """
+
+    def __init__(
+        self, tracking: Tracking, job: Job, experiment_id: str, id_map: IdMap, *, mlmodel_fix: bool, overwrite: bool
+    ) -> None:
+        self._tracking, self._job, self._experiment_id, self._id_map = tracking, job, experiment_id, id_map
+        self._mlmodel_fix, self._overwrite = mlmodel_fix, overwrite
+        self._sources: Dict[str, _Source] = {}
+        self._by_run: Dict[str, List[str]] = {}
+        self._there: Dict[str, Json] = {}
+        self._by_key: Dict[str, Json] = {}
+        self._locations: Dict[str, Tuple[str, str]] = {}
+        self._done: Set[str] = set()
+        self._deletions: Dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._run_ids: Dict[str, str] = {}
+        self.ids: Dict[str, str] = {}
+        """Destination model ids by source model id."""
+
+    def load(self, directories: Iterable[Tuple[str, ExportDir]]) -> None:
+        """Read which logged models the directory and the destination's experiment have.
+
+        :param directories: Id and directory of each logged model.
+        """
+        for model_id, directory in directories:
+            try:
+                doc = directory.read_json(LOGGED_MODEL_FILE)
+                body = doc.get("mlflow", doc)
+                source = _Source(body, doc.get("info") or {}, directory)
+                self._by_run.setdefault(body.get("source_run_id") or "", []).append(model_id)
+                self._sources[model_id] = source
+            except Exception as ex:  # noqa: BLE001 -- whatever is wrong with one directory is said of that one
+                self._job.failed("logged_model", model_id, ex)
+        if not self._sources:
+            return
+        self._job.ledger.expect("logged_model", len(self._sources))
+        for page in self._tracking.search_logged_models([self._experiment_id]):
+            for model in page:
+                self._remember(flat(model))
+
+    def _remember(self, model: Json) -> None:
+        self._there[model["model_id"]] = model
+        key = model["tags"].get(MODEL_KEY)
+        if key:
+            self._by_key[key] = model
+
+    def expects(self, src_id: str) -> bool:
+        """Tell whether the model is in the directory and will be imported later."""
+        return src_id in self._sources
+
+    def replacements(self) -> List[Tuple[str, str]]:
+        """Return (old, new) of locations and ids, for MLmodel files."""
+        with self._lock:
+            return [pair for pair in self._locations.values() if pair[0]] + list(self.ids.items())
+
+    def in_text(self, text: str) -> str:
+        """Return the text with the ids of models replaced."""
+        for old, new in list(self.ids.items()):
+            text = text.replace(old, new)
+        return text
+
+    # -- import -------------------------------------------------------------------------------------------------
+
+    def import_for_run(self, src_run_id: str, dst_run_id: str) -> None:
+        """Import the models that a run has made; what fails is recorded."""
+        with self._lock:
+            self._run_ids[src_run_id] = dst_run_id
+        for model_id in self._by_run.get(src_run_id, ()):
+            self._guarded(model_id, dst_run_id)
+
+    def import_rest(self) -> None:
+        """Import the models whose run is not imported, or that have none."""
+        for model_id in list(self._sources):
+            if model_id not in self._done:
+                self._guarded(model_id, self._run_ids.get(self._sources[model_id].doc.get("source_run_id") or ""))
+
+    def _guarded(self, model_id: str, run_id: Optional[str]) -> None:
+        with self._lock:
+            if model_id in self._done:
+                return
+            self._done.add(model_id)
+        outcome = self._job.executor.gather(lambda _: self._import(model_id, run_id), [None])[0]
+        if outcome.error is not None:
+            self._job.failed("logged_model", model_id, outcome.error)
+
+    def _import(self, src_id: str, run_id: Optional[str]) -> None:
+        source = self._sources[src_id]
+        doc = source.doc
+        entry = self._id_map.find("logged_model", self._experiment_id, src_id)
+        there = self._find(src_id, doc, entry)
+        if there is None and self._job.dry_run:
+            self._job.ledger.record("logged_model", "copied", src_id, name=doc.get("name"))
+            return
+        created = there is None
+        if there is None:
+            there = self._create(src_id, doc, run_id)
+        with self._lock:
+            self.ids[src_id] = there["model_id"]
+            self._locations[src_id] = (doc.get("artifact_location") or "", there.get("artifact_location") or "")
+        problems, losses, missing = self._known_problems(source)
+        uploads = Uploads(logged_model_store(self._tracking, there["model_id"], there.get("artifact_location") or ""), self._job)
+        uploads.open(source.directory, ARTIFACTS, self._sizes(source), self._all_replacements())
+        wanted = _state(doc, uploads.sizes)
+        now = _state(there, {} if created else uploads.there())
+        base = entry["base"] if entry is not None and entry["dst_id"] == there["model_id"] and not created else None
+        unfinished = base is None and now["status"] not in _FINAL
+        todo = plan(wanted, now, now if created else base, self._overwrite, unfinished)
+        if not self._job.dry_run:
+            for path, ex in self._write(doc, there, todo, uploads):
+                problems.append(f"artifact {path}: {describe(ex)}")
+                losses.add("artifacts")
+                missing.append(f"artifact:{path}")
+                self._job.lost("artifact", f"{src_id}/{path}", ex, "artifacts")
+            facts = {"losses": sorted(losses)} if losses else {}
+            self._id_map.record(
+                "logged_model", self._experiment_id, src_id, there["model_id"], base=settled(wanted, base, todo, missing), **facts
+            )
+        self._record(src_id, doc, there, created, todo, problems, losses)
+
+    def _find(self, src_id: str, doc: Json, entry: Optional[Json]) -> Optional[Json]:
+        there = self._by_key.get(src_id) or self._there.get((doc.get("tags") or {}).get(MODEL_KEY, ""))
+        if there is None and entry is not None:
+            # deleted ones are not in any listing
+            try:
+                found = flat(self._tracking.logged_model(entry["dst_id"]), deleted=True)
+            except NotFound:
+                return None
+            there = found if found["tags"].get(MODEL_KEY) == src_id else None
+        return there
+
+    def _create(self, src_id: str, doc: Json, run_id: Optional[str]) -> Json:
+        params = tag_list(doc.get("params") or {})
+        tags = {key: value for key, value in (doc.get("tags") or {}).items() if key not in _SERVER_TAGS}
+        body: Json = {
+            "experiment_id": self._experiment_id,
+            "name": doc.get("name"),
+            "params": params[:_PARAMS_AT_ONCE],
+            "tags": tag_list({MODEL_KEY: src_id, **tags}),
+        }
+        if doc.get("model_type"):
+            body["model_type"] = doc["model_type"]
+        if run_id or doc.get("source_run_id"):
+            body["source_run_id"] = run_id or doc["source_run_id"]
+
+        def find() -> Optional[Json]:
+            for page in self._tracking.search_logged_models([self._experiment_id], f"tags.`{MODEL_KEY}` = '{src_id}'"):
+                return dict(page[0])
+            return None
+
+        model = self._tracking.create_logged_model(body, find)
+        for start in range(_PARAMS_AT_ONCE, len(params), _PARAMS_AT_ONCE):
+            self._tracking.log_model_params(model["info"]["model_id"], params[start : start + _PARAMS_AT_ONCE])
+        return flat(model)
+
+    def _known_problems(self, source: _Source) -> Tuple[List[str], Set[str], List[str]]:
+        problems = [f"already in the export: {problem}" for problem in source.info.get("incomplete") or ()]
+        return problems, {"artifacts"} if problems else set(), []
+
+    def _sizes(self, source: _Source) -> Dict[str, int]:
+        if "artifacts" in source.info:
+            return {entry["path"]: entry["size"] for entry in source.info["artifacts"]}
+        return dict(source.directory.files(ARTIFACTS)) if source.directory.exists(ARTIFACTS) else {}
+
+    def _all_replacements(self) -> List[Tuple[str, str]]:
+        if not self._mlmodel_fix:
+            return []
+        with self._lock:
+            runs = list(self._run_ids.items())
+        return self.replacements() + runs
+
+    def _write(self, doc: Json, there: Json, todo: Plan, uploads: Uploads) -> List[Tuple[str, Exception]]:
+        model_id = there["model_id"]
+        tags = _only(doc.get("tags") or {}, "tag:", todo)
+        if tags:
+            self._tracking.set_model_tags(model_id, tag_list(tags))
+        params = _only(doc.get("params") or {}, "param:", todo)
+        if params and there.get("status") not in _FINAL:
+            self._tracking.log_model_params(model_id, tag_list(params))
+        failed = uploads.send([name[len("artifact:") :] for name in todo.write if name.startswith("artifact:")])
+        if "status" in todo.write and doc.get("status") in _FINAL:
+            self._tracking.finalize_logged_model(model_id, doc["status"])
+        if "lifecycle" in todo.write and doc.get("lifecycle_stage") == "deleted":
+            self._deletions[model_id] = doc.get("source_run_id") or ""
+        return failed
+
+    def _record(
+        self, src_id: str, doc: Json, there: Json, created: bool, todo: Plan, problems: List[str], losses: Set[str]
+    ) -> None:
+        status = "incomplete" if losses else "copied" if created else "updated" if not todo.empty else "unchanged"
+        if todo.differs:
+            problems = [*problems, f"changed at the destination and left alone: {words(todo.differs)}"]
+            status = "differs" if status == "unchanged" else status
+        self._job.ledger.record(
+            "logged_model", status, src_id, dst_id=there["model_id"], name=doc.get("name"),
+            reason="; ".join(problems) or None, losses=sorted(losses),
+        )  # fmt: skip
+
+    # -- what needs runs ----------------------------------------------------------------------------------------
+
+    def log_metrics(self, src_run_id: str, dst_run_id: str) -> None:
+        """Write the metrics that models got in a run, while that run can be written to."""
+        points = [
+            _point(metric, self.ids[model_id])
+            for model_id, source in self._sources.items()
+            if model_id in self.ids
+            for metric in source.doc.get("metrics") or ()
+            if metric.get("run_id") == src_run_id
+        ]
+        for start in range(0, len(points), LOG_BATCH):
+            self._tracking.log_batch(dst_run_id, points[start : start + LOG_BATCH], [], [])
+
+    def before_delete(self, src_run_id: str) -> None:
+        """Called before a run is deleted; nothing can be linked to it after that."""
+
+    def finish(self) -> None:
+        """Delete the models that are deleted at the source, now that all links to them are made."""
+        for model_id in self._deletions:
+            try:
+                self._tracking.delete_logged_model(model_id)
+            except NotFound:
+                continue
+
+
+def _point(metric: Json, model_id: str) -> Json:
+    point = {key: metric[key] for key in ("key", "value", "timestamp", "step") if key in metric}
+    point["model_id"] = model_id
+    for name in ("dataset_name", "dataset_digest"):
+        if metric.get(name):
+            point[name] = metric[name]
+    return point
+
+
+def _state(doc: Json, sizes: Mapping[str, int]) -> State:
+    state = {
+        "name": short(doc.get("name") or ""),
+        "status": str(doc.get("status") or ""),
+        "type": short(doc.get("model_type") or ""),
+        "lifecycle": str(doc.get("lifecycle_stage") or "active"),
+    }
+    for key, value in (doc.get("params") or {}).items():
+        state["param:" + key] = short(value)
+    for key, value in (doc.get("tags") or {}).items():
+        if key not in _SERVER_TAGS:
+            state["tag:" + key] = short(value)
+    for metric in doc.get("metrics") or ():
+        name = "metric:" + ":".join(str(metric.get(part) or "") for part in ("key", "step", "timestamp", "dataset_name"))
+        value = number(metric.get("value", 0.0))
+        state[name] = short(0.0 if value == "NaN" else value)  # a server has no place for NaN here
+    for path, size in sizes.items():
+        state["artifact:" + path] = str(size)
+    return state
+
+
+def _only(values: Mapping[str, str], prefix: str, todo: Plan) -> Dict[str, str]:
+    return {key: value for key, value in values.items() if prefix + key in todo.write}

@@ -1,0 +1,139 @@
+"""Exports one run to a directory."""
+
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Optional
+
+from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound
+from mlflow_migration.client.servers import open_tracking
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.artifacts import ArtifactFilter
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.session import open_job, report_dir, run_command
+from mlflow_migration.logged_model.logged_model_exporter import export_models
+from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
+
+SCRIPT = "export_run.py"
+
+
+def settings_of(options: Mapping[str, Any]) -> ExportSettings:
+    """Return the settings of an export from the options of a command; what is absent has its default."""
+    return ExportSettings(
+        artifacts=ArtifactFilter(
+            tuple(options.get("include_artifacts") or ()),
+            tuple(options.get("exclude_artifacts") or ()),
+            options.get("max_artifact_size"),
+        ),
+        skip_artifacts=bool(options.get("skip_download_run_artifacts")),
+        recheck=options.get("recheck") == "full",
+        deleted_runs=bool(options.get("export_deleted_runs")),
+    )
+
+
+def note_databricks_options(job: Job, options: Mapping[str, Any]) -> None:
+    """Say that options which only a Databricks workspace has a use for do nothing elsewhere."""
+    for name in ("export_permissions", "import_permissions", "notebook_formats", "dst_notebook_dir"):
+        if options.get(name):
+            job.ledger.note(f"--{name.replace('_', '-')} has no effect: this server is no Databricks workspace.")
+
+
+def export_one_run(
+    tracking: Tracking, job: Job, run_id: str, directory: ExportDir, settings: ExportSettings, models: bool = True
+) -> RunExporter:
+    """Export a run with its logged models.
+
+    :param models: Take the logged models too.
+    :raises BadInput: The server has no such run.
+    """
+    try:
+        run = tracking.run(run_id)
+    except NotFound as ex:
+        raise BadInput(f"{tracking.uri} has no run with the id '{run_id}'.") from ex
+    # a search leaves these out, and the fingerprint must be the same whichever way the run was read
+    (run.get("inputs") or {}).pop("model_inputs", None)
+    exporter = RunExporter(tracking, job, settings, SCRIPT, lambda _: directory)
+    job.ledger.expect("run", 1)
+    job.progress.add_total(1)
+    exporter.export([run])
+    if models:
+        experiment_id = run["info"]["experiment_id"]
+        export_models(
+            tracking, job, experiment_id, directory, settings.for_models(SCRIPT),
+            run_ids=set(exporter.whole), linked=exporter.models, everything=False,
+        )  # fmt: skip
+    return exporter
+
+
+def export_run(
+    run_id: str,
+    output_dir: str,
+    export_deleted_runs: bool = False,
+    skip_download_run_artifacts: bool = False,
+    notebook_formats: Optional[List[str]] = None,
+    raise_exception: bool = False,
+    mlflow_client: Any = None,
+    export_logged_models: bool = True,
+) -> Any:
+    """Export a run.
+
+    :param run_id: Id of the run.
+    :param output_dir: Directory to export to.
+    :param export_deleted_runs: Export it even if it is deleted.
+    :param skip_download_run_artifacts: Leave its artifacts out.
+    :param notebook_formats: Formats of its notebook; has an effect only on Databricks.
+    :param raise_exception: Raise what makes the export fail, instead of returning None.
+    :param mlflow_client: Decides server and credentials; default is what the environment says.
+    :param export_logged_models: Export its logged models too.
+    :return: The run as an MLflow entity; None if it was skipped or failed.
+    :raises MlflowExportImportException: Only with ``raise_exception``.
+    """
+    options = {
+        "export_deleted_runs": export_deleted_runs,
+        "skip_download_run_artifacts": skip_download_run_artifacts,
+        "notebook_formats": notebook_formats,
+        "quiet": True,
+    }
+    directory = ExportDir(output_dir)
+    try:
+        with open_tracking(None, "src", mlflow_client=mlflow_client) as tracking, Ledger(
+            directory, "export_run", {"run_id": run_id, "output_dir": output_dir, **options}
+        ) as ledger, open_job(ledger, "runs", options) as job:
+            exporter = export_one_run(tracking, job, run_id, directory, settings_of(options), export_logged_models)
+            if run_id not in exporter.whole:
+                if raise_exception and exporter.failed:
+                    raise MlflowExportImportException(f"Run {run_id} could not be exported; see {ledger.path}")
+                return None
+            from mlflow_migration.run.entities import run_entity
+
+            return run_entity(tracking.run(run_id))
+    except MlflowExportImportException:
+        if raise_exception:
+            raise
+        return None
+
+
+@command(
+    "export-run", "tracking_uri", "run_id", "output_dir", "notebook_formats", "include_artifacts", "exclude_artifacts",
+    "max_artifact_size", "recheck", "require_admin",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory = ExportDir(options["output_dir"])
+
+    def work(job: Job) -> None:
+        with open_tracking(options["tracking_uri"], "src", workers=options["workers"]) as tracking:
+            check_rights(tracking, job.ledger, options["require_admin"], "read")
+            note_databricks_options(job, options)
+            # asked for by its id, a run is wanted whether it is deleted or not
+            settings = settings_of({**options, "export_deleted_runs": True})
+            export_one_run(tracking, job, options["run_id"], directory, settings)
+
+    return run_command("export-run", options, report_dir(options["report_dir"], directory), "runs", work)
+
+
+if __name__ == "__main__":
+    main()

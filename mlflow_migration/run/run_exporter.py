@@ -1,0 +1,230 @@
+"""Exports runs, a group at a time: listings first, then histories for all of them, then each run's files."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+
+from mlflow_migration.client.errors import describe
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.artifacts import ArtifactFilter, File, Presence, download, list_files, run_store
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.job import Job
+from mlflow_migration.logged_model.logged_model_exporter import ModelSettings
+from mlflow_migration.run.histories import Budget, RunMetrics, read_histories
+from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE, fingerprint, run_json
+from mlflow_migration.run.state import canonical
+
+Json = Dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """How runs are exported.
+
+    :param artifacts: Which artifacts are taken.
+    :param skip_artifacts: Take none at all.
+    :param recheck: Read histories and artifacts again even where nothing seems to have changed.
+    :param deleted_runs: Take deleted runs too.
+    """
+
+    artifacts: ArtifactFilter = field(default_factory=ArtifactFilter)
+    skip_artifacts: bool = False
+    recheck: bool = False
+    deleted_runs: bool = False
+
+    def for_models(self, script: str, known: Callable[[str], Optional[str]] = lambda model_id: None) -> ModelSettings:
+        """Return the same settings for the logged models that travel with the runs."""
+        return ModelSettings(script, self.artifacts, self.skip_artifacts, self.recheck, known)
+
+    def facts(self) -> List[Any]:
+        """Return what changes the content of an export."""
+        chosen = self.artifacts
+        return [list(chosen.include), list(chosen.exclude), chosen.max_size, self.skip_artifacts]
+
+
+@dataclass
+class _Work:
+    run: Json
+    target: ExportDir
+    old: Optional[Json]
+    files: List[File] = field(default_factory=list)
+    problems: List[str] = field(default_factory=list)
+    fingerprint: str = ""
+
+    @property
+    def run_id(self) -> str:
+        return str(self.run["info"]["run_id"])
+
+
+class RunExporter:
+    """Exports runs of one server into directories.
+
+    :param tracking: The source.
+    :param job: Ledger, threads, progress.
+    :param settings: What is exported.
+    :param script: Name of the command, for the files.
+    :param directory_of: Gives the directory of a run id.
+    :param known: Gives the fingerprint of what a former copy took, where there is no directory to tell.
+    """
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        job: Job,
+        settings: ExportSettings,
+        script: str,
+        directory_of: Callable[[str], ExportDir],
+        known: Callable[[str], Optional[str]] = lambda run_id: None,
+    ) -> None:
+        self._tracking, self._job, self._settings = tracking, job, settings
+        self._script, self._directory_of, self._known = script, directory_of, known
+        self._budget = Budget()
+        self._lock = threading.Lock()
+        self._presence = Presence(tracking)
+        self._models_exist: Optional[bool] = None
+        self.whole: List[str] = []
+        """Ids of the runs whose directories are whole."""
+        self.failed: List[str] = []
+        self.models: Set[str] = set()
+        """Ids of the logged models that the runs link to."""
+
+    def export(self, runs: Sequence[Json]) -> None:
+        """Export some runs, as ``runs/search`` returned them, and record each. Raises nothing for a single run."""
+        work = [self._begin(run) for run in runs]
+        taken = [item for item in work if item is not None]
+        for outcome in self._job.executor.gather(self._list, taken):
+            if outcome.error is not None:
+                outcome.item.problems.append(f"its artifacts can't be listed: {describe(outcome.error)}")
+        changed = [item for item in taken if not self._unchanged(item)]
+        if self._job.dry_run:
+            for item in changed:
+                self._done(item, "updated" if item.old is not None else "copied")
+            return
+        metrics = {item.run_id: RunMetrics(item.target, self._budget) for item in changed}
+        keys = {item.run_id: [m["key"] for m in (item.run.get("data") or {}).get("metrics") or ()] for item in changed}
+        broken = read_histories(self._tracking, self._job.executor, {i: (keys[i], metrics[i]) for i in metrics})
+        readable = [item for item in changed if item.run_id not in broken]
+        for item in changed:
+            if item.run_id in broken:
+                metrics[item.run_id].discard()
+                self._fail(item.run_id, broken[item.run_id])
+        for outcome in self._job.executor.gather(lambda item: self._write(item, metrics[item.run_id]), readable):
+            if outcome.error is not None:
+                metrics[outcome.item.run_id].discard()
+                self._fail(outcome.item.run_id, outcome.error)
+
+    def _begin(self, run: Json) -> Optional[_Work]:
+        info = run["info"]
+        run_id = str(info["run_id"])
+        target = self._directory_of(run_id)
+        old = target.read_info(RUN_FILE)
+        # a run that is in the directory already is followed when it gets deleted
+        if info.get("lifecycle_stage") == "deleted" and not self._settings.deleted_runs and old is None:
+            self._job.ledger.record("run", "skipped", run_id, reason="deleted; --export-deleted-runs takes it")
+            self._job.progress.advance()
+            return None
+        with self._lock:
+            self.models.update(m["model_id"] for m in (run.get("outputs") or {}).get("model_outputs") or ())
+        return _Work(run, target, old)
+
+    def _list(self, item: _Work) -> None:
+        if self._settings.skip_artifacts or not self._presence.may_have(item.run["info"]):
+            return
+        store = run_store(self._tracking, item.run_id, item.run["info"]["artifact_uri"])
+        item.files = list_files(store, self._job.executor)
+
+    def _unchanged(self, item: _Work) -> bool:
+        item.fingerprint = fingerprint(item.run, None if item.problems else item.files, self._settings.facts())
+        if self._settings.recheck or item.problems:
+            return False
+        if item.old is None:
+            if self._known(item.run_id) != item.fingerprint:
+                return False
+        elif item.old.get("fingerprint") != item.fingerprint or item.old.get("incomplete") or not self._files_there(item):
+            return False
+        self._done(item, "unchanged")
+        return True
+
+    def _files_there(self, item: _Work) -> bool:
+        stored = (item.old or {}).get("artifacts") or []
+        return all(item.target.size(f"{ARTIFACTS}/{entry['path']}") == entry["size"] for entry in stored)
+
+    def _write(self, item: _Work, metrics: RunMetrics) -> None:
+        run = canonical(item.run)
+        if self._has_models(run):
+            inputs = self._tracking.run(item.run_id).get("inputs") or {}
+            run["model_inputs"] = inputs.get("model_inputs") or []
+            with self._lock:
+                self.models.update(m["model_id"] for m in run["model_inputs"])
+        # files that nothing vouches for any more must not outlive the text that named them
+        stored = self._artifacts(item)
+        text, side_file = metrics.finish()
+        info: Json = {"fingerprint": item.fingerprint, "num_metric_points": metrics.points, "artifacts": stored}
+        if item.problems:
+            info["incomplete"] = item.problems
+        item.target.write_json(RUN_FILE, run_json(run, text, side_file, info, self._script, self._tracking.uri))
+        status = "incomplete" if item.problems else "updated" if item.old is not None else "copied"
+        self._done(item, status)
+
+    def _artifacts(self, item: _Work) -> List[Json]:
+        store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
+        before = {entry["path"]: entry for entry in (item.old or {}).get("artifacts") or []}
+        chosen: List[File] = []
+        for file in item.files:
+            reason = self._settings.artifacts.refuses(file)
+            if reason is None:
+                chosen.append(file)
+            else:
+                self._job.ledger.record("artifact", "skipped", f"{item.run_id}/{file.path}", reason=reason, size=file.size)
+
+        def fetch(file: File) -> Json:
+            there = before.get(file.path)
+            where = f"{ARTIFACTS}/{file.path}"
+            if there and not self._settings.recheck and there["size"] == file.size == item.target.size(where):
+                return dict(there)
+            found = download(store, file.path, item.target, where)
+            self._job.progress.advance(0, bytes=found["size"])
+            return {"path": file.path, **found}
+
+        stored: List[Json] = []
+        for outcome in self._job.executor.gather(fetch, chosen):
+            if outcome.error is None:
+                stored.append(outcome.get())
+            else:
+                item.problems.append(f"artifact {outcome.item.path}: {describe(outcome.error)}")
+                self._job.lost("artifact", f"{item.run_id}/{outcome.item.path}", outcome.error, "artifacts")
+        kept = {entry["path"] for entry in stored}
+        for path in before:
+            if path not in kept:
+                item.target.remove(f"{ARTIFACTS}/{path}")
+        return stored
+
+    def _has_models(self, run: Json) -> bool:
+        """Tell whether the run may have logged models as inputs, which only ``runs/get`` tells."""
+        if run["model_outputs"]:
+            return True
+        with self._lock:
+            if self._models_exist is None:
+                self._models_exist = self._tracking.has_logged_models()
+            return self._models_exist
+
+    def _done(self, item: _Work, status: str) -> None:
+        with self._lock:
+            self.whole.append(item.run_id)
+        self._job.ledger.record(
+            "run",
+            status,
+            item.run_id,
+            name=item.run["info"].get("run_name"),
+            reason="; ".join(item.problems) or None,
+            losses=["artifacts"] if item.problems else [],
+        )
+        self._job.progress.advance()
+
+    def _fail(self, run_id: str, ex: BaseException) -> None:
+        with self._lock:
+            self.failed.append(run_id)
+        self._job.failed("run", run_id, ex)
+        self._job.progress.advance()

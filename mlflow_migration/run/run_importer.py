@@ -1,0 +1,471 @@
+"""Imports runs into one experiment: each once, however often it is asked for, and whatever an earlier import left."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+
+from mlflow_migration.client import json_codec
+from mlflow_migration.client.errors import BadDirectory, Refused, describe
+from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
+from mlflow_migration.common.artifacts import Presence, run_store
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.old_layouts import canonical_run
+from mlflow_migration.common.source_tags import ExportTags, mk_source_tags, mk_source_tags_mlflow_tag
+from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
+from mlflow_migration.common.uploads import Uploads
+from mlflow_migration.logged_model.logged_model_importer import ModelImporter
+from mlflow_migration.run.histories import stored_points
+from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE
+from mlflow_migration.run.run_writer import RunWriter
+from mlflow_migration.run.state import canonical, latest_of, state_of
+
+Json = Dict[str, Any]
+
+PARENT = "mlflow.parentRunId"
+_ID_TAGS = frozenset({PARENT, "mlflow.rootRunId", "mlflow.log-model.history"})
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """How runs are imported.
+
+    :param source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
+    :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
+    :param mlmodel_fix: Write the new ids into MLmodel files.
+    :param on_refused: ``skip``, ``truncate`` or ``fail``.
+    :param overwrite: Write again what was edited or deleted at the destination.
+    :param recheck: Compare all fields even where the directory has not changed since the last import.
+    """
+
+    source_tags: bool = False
+    use_src_user_id: bool = False
+    mlmodel_fix: bool = True
+    on_refused: str = "skip"
+    overwrite: bool = False
+    recheck: bool = False
+
+
+@dataclass
+class _Run:
+    """One run on its way."""
+
+    src_id: str
+    doc: Json
+    source: ExportDir
+    fingerprint: str
+    sizes: Dict[str, int]
+    tags: Dict[str, str]
+    dst: Json = field(default_factory=dict)
+    created: bool = False
+    problems: List[str] = field(default_factory=list)
+    losses: Set[str] = field(default_factory=set)
+    missing: List[str] = field(default_factory=list)
+
+    @property
+    def dst_id(self) -> str:
+        return str(self.dst["info"]["run_id"])
+
+    def lost(self, loss: str, problem: str, *fields: str) -> None:
+        self.losses.add(loss)
+        self.problems.append(problem)
+        self.missing += fields
+
+
+class RunImporter:
+    """Imports runs into one experiment of the destination.
+
+    :param tracking: The destination.
+    :param job: Ledger, threads, progress.
+    :param settings: How.
+    :param experiment_id: The destination's experiment.
+    :param id_map: What earlier imports did.
+    :param models: Imports the logged models that the runs have.
+    :param before_write: Called before anything is written to the experiment.
+    """
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        job: Job,
+        settings: ImportSettings,
+        experiment_id: str,
+        id_map: IdMap,
+        models: ModelImporter,
+        before_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._tracking, self._job, self._settings = tracking, job, settings
+        self._experiment_id, self._id_map, self._models = experiment_id, id_map, models
+        self._before_write = before_write
+        self._presence = Presence(tracking)
+        self._by_key: Dict[str, bytes] = {}
+        self._by_id: Dict[str, bytes] = {}
+        self._children: Dict[str, Set[str]] = {}
+        self._lock = threading.Lock()
+        self.ids: Dict[str, str] = {}
+        """Destination run ids by source run id."""
+        self.parents: Dict[str, Optional[str]] = {}
+        """Source ids of the parents by source run id."""
+        self.infos: Dict[str, Json] = {}
+        """Info of the destination's runs by source run id."""
+
+    # -- what is there ------------------------------------------------------------------------------------------
+
+    def load(self, where: str = "") -> None:
+        """Read which runs the experiment has.
+
+        :param where: MLflow's filter string, if not all are of interest.
+        """
+        for page in self._tracking.search_runs([self._experiment_id], where):
+            for run in page:
+                self.remember(run)
+
+    def remember(self, run: Json) -> None:
+        """Take note of one of the experiment's runs, as REST returns it."""
+        text = json_codec.dumps(_encoded(run))  # as text: a fraction of the memory
+        run_id = run["info"]["run_id"]
+        tags = tag_dict((run.get("data") or {}).get("tags"))
+        self._by_id[run_id] = text
+        if tags.get(RUN_KEY):
+            self._by_key[tags[RUN_KEY]] = text
+            self.ids[tags[RUN_KEY]] = run_id
+        if tags.get(PARENT):
+            self._children.setdefault(tags[PARENT], set()).add(run_id)
+
+    # -- one run ------------------------------------------------------------------------------------------------
+
+    def import_run(self, src_id: str, source: ExportDir) -> Optional[str]:
+        """Import a run and record it.
+
+        :param src_id: Its id at the source.
+        :param source: Its directory.
+        :return: The destination's run id; None in a dry run that would create it.
+        :raises MlflowExportImportException: It can't be imported.
+        """
+        info = source.read_info(RUN_FILE)
+        if info is None:
+            raise BadDirectory(f"{source.path} has no {RUN_FILE}: its export is not whole")
+        mark = info.get("fingerprint") or _hash(source)
+        entry = self._id_map.find("run", self._experiment_id, src_id)
+        there = self._by_key.get(src_id)
+        if there is not None and entry is not None and not self._settings.recheck:
+            if entry["fingerprint"] == mark and not entry.get("losses") and self._as_it_was(src_id, there, entry):
+                return entry["dst_id"]  # type: ignore[no-any-return]
+        run = self._read(src_id, source, info, mark)
+        if there is None:
+            there = self._by_id.get(run.doc["tags"].get(RUN_KEY, ""))  # it came from here
+            if there is None and src_id in self._by_id and src_id == run.src_id and self._same_run(src_id, run):
+                there = self._by_id[src_id]
+        if self._job.dry_run and there is None:
+            self._job.ledger.record("run", "copied", src_id, name=run.doc["info"].get("run_name"))
+            return None
+        if there is None:
+            self._create(run)
+        else:
+            run.dst = json_codec.loads(there)
+        with self._lock:
+            self.ids[src_id] = run.dst_id
+            self.infos[src_id] = run.dst["info"]
+        self._models.import_for_run(src_id, run.dst_id)
+        base = entry["base"] if entry is not None and entry["dst_id"] == run.dst_id and there is not None else None
+        self._bring_up_to_date(run, base)
+        return run.dst_id
+
+    def _same_run(self, src_id: str, run: _Run) -> bool:
+        """Tell whether a run of the same id in the destination is the very run that was exported."""
+        info = json_codec.loads(self._by_id[src_id])["info"]
+        return bool(info.get("start_time") == run.doc["info"].get("start_time"))
+
+    def _as_it_was(self, src_id: str, there: bytes, entry: Json) -> bool:
+        """Record a run whose source has not changed since the last import, if the destination has not either."""
+        dst = json_codec.loads(there)
+        if entry["dst_id"] != dst["info"]["run_id"]:
+            return False
+        sizes = {name[len("artifact:") :] for name in entry["base"] if name.startswith("artifact:")}
+        state = state_of(self._with_inputs(canonical(dst), entry["base"]), self._listed(dst["info"], bool(sizes)), self._map_tag)
+        if state != entry["base"]:
+            return False
+        with self._lock:
+            self.infos[src_id] = dst["info"]
+            self.parents[src_id] = entry.get("parent")
+        self._job.ledger.record("run", "unchanged", src_id, dst_id=entry["dst_id"], name=dst["info"].get("run_name"))
+        return True
+
+    def _listed(self, info: Json, expected: bool) -> Dict[str, int]:
+        if not expected and not self._presence.may_have(info):
+            return {}
+        return self._uploads(info).there()
+
+    def _uploads(self, info: Json) -> Uploads:
+        return Uploads(run_store(self._tracking, info["run_id"], info["artifact_uri"]), self._job)
+
+    def _with_inputs(self, run: Json, base: Mapping[str, str]) -> Json:
+        # only runs/get tells model inputs
+        if any(name.startswith("model_input:") for name in base):
+            inputs = self._tracking.run(run["info"]["run_id"]).get("inputs") or {}
+            run["model_inputs"] = inputs.get("model_inputs") or []
+        return run
+
+    def _read(self, src_id: str, source: ExportDir, info: Json, mark: str) -> _Run:
+        doc = canonical_run(source.read_json(RUN_FILE))
+        if doc.get("metrics_file"):
+            doc["latest"] = _latest_streamed(doc, source)
+        else:
+            doc["latest"] = {key: latest_of(points) for key, points in doc["metrics"].items() if points}
+        if "artifacts" in info:
+            sizes = {entry["path"]: entry["size"] for entry in info["artifacts"]}
+        else:
+            sizes = dict(source.files(ARTIFACTS)) if source.exists(ARTIFACTS) else {}
+        run = _Run(src_id, doc, source, mark, sizes, self._tags(doc))
+        with self._lock:
+            self.parents[src_id] = doc["tags"].get(PARENT)
+        for problem in info.get("incomplete") or ():
+            run.lost("artifacts", f"already in the export: {problem}")
+        return run
+
+    def _tags(self, doc: Json) -> Dict[str, str]:
+        """Return the tags that the destination should have, with the source's ids."""
+        tags = {key: value for key, value in doc["tags"].items() if key not in (RUN_KEY, "mlflow.runName")}
+        if self._settings.source_tags:
+            tags.update(mk_source_tags_mlflow_tag(doc["tags"]))
+            kept = {key: value for key, value in doc["info"].items() if key != "run_id"}
+            tags.update(mk_source_tags(kept, ExportTags.PREFIX_RUN_INFO))
+        if self._settings.use_src_user_id and doc["info"].get("user_id"):
+            tags["mlflow.user"] = doc["info"]["user_id"]
+        return tags
+
+    def _map_tag(self, key: str, value: str) -> str:
+        if key not in _ID_TAGS:
+            return value
+        if key != "mlflow.log-model.history":
+            return self.ids.get(value, value)
+        return self._models.in_text(self._in_text(value))
+
+    def _in_text(self, text: str) -> str:
+        for word in set(_words(text)):
+            if word in self.ids:
+                text = text.replace(word, self.ids[word])
+        return text
+
+    def _create(self, run: _Run) -> None:
+        self._before_write()
+        info = run.doc["info"]
+        tags = {key: self._map_tag(key, value) for key, value in run.tags.items()}
+        name = info.get("run_name") or run.doc["tags"].get("mlflow.runName") or ""
+        body: Json = {"experiment_id": self._experiment_id, "start_time": int(info.get("start_time") or 0)}
+        body.update({"user_id": info.get("user_id") or "", "run_name": name})
+        key = {RUN_KEY: run.src_id}
+        try:
+            run.dst = self._tracking.create_run({**body, "tags": tag_list({**key, **tags})}, run.src_id)
+        except Refused as ex:
+            if ex.http_status_code != 400:
+                raise
+            # a tag that is refused: the run comes first, then its tags one by one
+            run.dst = self._tracking.create_run({**body, "tags": tag_list(key)}, run.src_id)
+            run.dst["data"] = {}
+        run.created = True
+
+    # -- the comparison and what follows ------------------------------------------------------------------------
+
+    def _bring_up_to_date(self, run: _Run, base: Optional[State]) -> None:
+        uploads = self._uploads(run.dst["info"])
+        uploads.open(run.source, ARTIFACTS, run.sizes, self._replacements(run))
+        wanted = state_of(self._in_terms_of_destination(run), uploads.sizes, self._map_tag)
+        if run.created:
+            there: State = state_of(canonical(run.dst), {}, self._map_tag)
+            todo = plan(wanted, there, there, overwrite=False, unfinished=True)
+            unfinished = True
+        else:
+            now = self._with_inputs(canonical(run.dst), wanted)
+            there = state_of(now, self._listed(run.dst["info"], bool(uploads.sizes)), self._map_tag)
+            unfinished = base is None and there["status"] == "RUNNING"
+            todo = plan(wanted, there, base, self._settings.overwrite, unfinished)
+        if "lifecycle" in todo.differs and not todo.empty:
+            todo = Plan(differs=sorted(todo.differs + todo.write + todo.drop))  # deleted there: nothing can be written
+        if self._job.dry_run:
+            self._record(run, todo, wanted, base)
+            return
+        if not todo.empty or unfinished:
+            self._before_write()
+            self._write(run, todo, uploads, there, unfinished)
+        self._record(run, todo, wanted, base)
+
+    def _in_terms_of_destination(self, run: _Run) -> Json:
+        doc = dict(run.doc)
+        doc["tags"] = run.tags
+        doc["model_outputs"] = [
+            {**output, "model_id": self._models.ids[output["model_id"]]}
+            for output in doc["model_outputs"]
+            if output["model_id"] in self._models.ids
+        ]
+        doc["model_inputs"] = [
+            {**entry, "model_id": self._models.ids[entry["model_id"]]}
+            for entry in doc["model_inputs"]
+            if entry["model_id"] in self._models.ids
+        ]
+        for link in run.doc["model_outputs"] + run.doc["model_inputs"]:
+            if link["model_id"] not in self._models.ids and not self._models.expects(link["model_id"]):
+                run.lost("logged-models", f"the logged model {link['model_id']} is not in the directory")
+        return doc
+
+    def _replacements(self, run: _Run) -> List[Tuple[str, str]]:
+        if not self._settings.mlmodel_fix:
+            return []
+        locations = [(run.doc["info"].get("artifact_uri") or "", run.dst["info"].get("artifact_uri") or "")]
+        return locations + self._models.replacements() + [(run.src_id, run.dst_id)]
+
+    def _write(self, run: _Run, todo: Plan, uploads: Uploads, there: State, unfinished: bool) -> None:
+        if there["lifecycle"] == "deleted":
+            self._tracking.restore_run(run.dst_id)
+        writer = RunWriter(self._tracking, self._job, run.dst_id, run.src_id, self._settings.on_refused)
+        params = _only(run.doc["params"], "param:", todo)
+        tags = {key: self._map_tag(key, value) for key, value in _only(run.tags, "tag:", todo).items()}
+        points: Iterator[Json] = iter(())
+        if unfinished or todo.touches("metric:"):
+            points = stored_points(run.doc, run.source)
+        writer.write(points, params, tags)
+        for name in todo.drop:
+            self._tracking.delete_tag(run.dst_id, name[len("tag:") :])
+        writer.check_long(run.doc["params"], run.tags)
+        if writer.refusals.fields:
+            run.lost("values", "; ".join(writer.refusals.reasons), *writer.refusals.fields)
+        self._write_links(run, todo)
+        for path, ex in uploads.send([name[len("artifact:") :] for name in todo.write if name.startswith("artifact:")]):
+            run.lost("artifacts", f"artifact {path}: {describe(ex)}", f"artifact:{path}")
+            self._job.lost("artifact", f"{run.src_id}/{path}", ex, "artifacts")
+        self._models.log_metrics(run.src_id, run.dst_id)
+        self._finish(run, todo, there)
+
+    def _write_links(self, run: _Run, todo: Plan) -> None:
+        if todo.touches("input:") and run.doc["inputs"]:
+            try:
+                self._tracking.log_inputs(run.dst_id, run.doc["inputs"], [])
+            except Refused as ex:
+                run.lost("inputs", f"dataset inputs: {describe(ex)}", *[n for n in todo.write if n.startswith("input:")])
+        outputs = [
+            {"model_id": model_id, "step": output.get("step", 0)}
+            for output in run.doc["model_outputs"]
+            for model_id in [self._models.ids.get(output["model_id"])]
+            if model_id and f"output:{model_id}" in todo.write
+        ]
+        if outputs:
+            self._tracking.log_outputs(run.dst_id, outputs, lambda: self._has_outputs(run.dst_id, outputs))
+        inputs = [name[len("model_input:") :] for name in todo.write if name.startswith("model_input:")]
+        if inputs:
+            self._tracking.log_inputs(run.dst_id, [], [{"model_id": model_id} for model_id in inputs])
+
+    def _has_outputs(self, run_id: str, outputs: List[Json]) -> Optional[bool]:
+        there = canonical(self._tracking.run(run_id))["model_outputs"]
+        return True if {o["model_id"] for o in outputs} <= {o["model_id"] for o in there} else None
+
+    def _finish(self, run: _Run, todo: Plan, there: State) -> None:
+        """Set name, status and end, which says that the run is whole; then delete it if the source's is deleted."""
+        info = run.doc["info"]
+        fields: Json = {}
+        if "name" in todo.write and info.get("run_name"):
+            fields["run_name"] = info["run_name"]
+        if "status" in todo.write or "end" in todo.write:
+            fields["status"] = info.get("status") or "FINISHED"
+            if info.get("end_time"):
+                fields["end_time"] = int(info["end_time"])
+        if fields:
+            self._tracking.update_run(run.dst_id, **fields)
+        if info.get("lifecycle_stage") == "deleted":
+            self._models.before_delete(run.src_id)
+            self._tracking.delete_run(run.dst_id)
+
+    def _record(self, run: _Run, todo: Plan, wanted: State, base: Optional[State]) -> None:
+        inherited = run.doc["tags"].get(RUN_KEY)
+        if not self._job.dry_run:
+            self._id_map.record(
+                "run", self._experiment_id, run.src_id, run.dst_id, fingerprint=run.fingerprint,
+                base=settled(wanted, base, todo, run.missing), parent=run.doc["tags"].get(PARENT),
+                **({"inherited": inherited} if inherited else {}), **({"losses": sorted(run.losses)} if run.losses else {}),
+            )  # fmt: skip
+        self._job.ledger.record(
+            "run", self._status(run, todo), run.src_id, dst_id=run.dst_id, name=run.doc["info"].get("run_name"),
+            reason=self._reason(run, todo), losses=sorted(run.losses),
+            **({"differs": todo.differs} if todo.differs else {}),
+        )  # fmt: skip
+
+    def _status(self, run: _Run, todo: Plan) -> str:
+        if run.losses:
+            return "incomplete"
+        if run.created:
+            return "copied"
+        return "updated" if not todo.empty else "differs" if todo.differs else "unchanged"
+
+    def _reason(self, run: _Run, todo: Plan) -> Optional[str]:
+        reasons = list(run.problems)
+        if todo.differs:
+            reasons.append(f"changed at the destination and left alone: {words(todo.differs)}")
+        return "; ".join(reasons) or None
+
+    # -- links between runs -------------------------------------------------------------------------------------
+
+    def link_parents(self) -> None:
+        """Point children to parents that arrived after them, now or in an earlier import."""
+        for src_id, parent in list(self.parents.items()):
+            if parent and src_id in self.ids:
+                self._children.setdefault(parent, set()).add(self.ids[src_id])
+        sources = {dst_id: src_id for src_id, dst_id in self.ids.items()}
+        for parent, children in self._children.items():
+            target = self.ids.get(parent)
+            if target is None or target == parent or self._job.dry_run:
+                continue
+            for child in children:
+                self._repoint(child, sources.get(child), parent, target)
+
+    def _repoint(self, child: str, src_id: Optional[str], parent: str, target: str) -> None:
+        run = self._tracking.run(child)
+        if canonical(run)["tags"].get(PARENT) != parent:
+            return  # it was created after its parent, or somebody has changed it
+        self._before_write()
+        deleted = run["info"].get("lifecycle_stage") == "deleted"
+        if deleted:
+            self._tracking.restore_run(child)
+        self._tracking.set_tag(child, PARENT, target)
+        if deleted:
+            self._tracking.delete_run(child)
+        entry = self._id_map.find("run", self._experiment_id, src_id) if src_id else None
+        if entry is not None:
+            entry["base"]["tag:" + PARENT] = short(target)
+            facts = {key: entry[key] for key in entry if key not in ("kind", "destination", "experiment_id", "src_id", "dst_id")}
+            self._id_map.record("run", self._experiment_id, str(src_id), child, **facts)
+
+
+def _only(values: Mapping[str, str], prefix: str, todo: Plan) -> Dict[str, str]:
+    names = {name[len(prefix) :] for name in todo.write if name.startswith(prefix)}
+    return {key: value for key, value in values.items() if key in names}
+
+
+def _words(text: str) -> List[str]:
+    return "".join(char if char.isalnum() or char == "-" else " " for char in text).split()
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _encoded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_encoded(item) for item in value]
+    return json_codec.encode_number(value)
+
+
+def _hash(source: ExportDir) -> str:
+    digest = hashlib.sha256()
+    with source.open_read(RUN_FILE) as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _latest_streamed(doc: Json, source: ExportDir) -> Dict[str, Any]:
+    latest: Dict[str, Any] = {}
+    for point in stored_points(doc, source):
+        there = latest.get(point["key"])
+        latest[point["key"]] = point if there is None else latest_of([there, point])
+    return latest
