@@ -8,7 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Union
 
 import requests
 
-from mlflow_migration.client import json_codec, local_server
+from mlflow_migration.client import json_codec
 from mlflow_migration.client.credentials import Connection, connect, resolve_uri
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException
 from mlflow_migration.client.rest_client import RestClient
@@ -163,6 +163,8 @@ def send(
     :raises BadInput: A file can't be read or holds no JSON.
     :raises MlflowExportImportException: The server refuses, or does not answer.
     """
+    from mlflow_migration.client import local_server
+
     content = _document(params, "--params") if method == "GET" else _document(data, "--data")
     uri = resolve_uri(tracking_uri)
     with ExitStack() as stack:
