@@ -1,8 +1,8 @@
 """What an export directory holds, whoever wrote it and when, in one shape.
 
-Files of experiments and runs have changed over the years: with and without an envelope, ``run_uuid`` for ``run_id``, tags as
-lists or dictionaries, metrics as single numbers, lists or histories, dataset inputs alone or together with models,
-runs right below the experiment or in ``runs/``.
+Files of experiments and runs have changed over the years: with and without an envelope, ``run_uuid`` for ``run_id``,
+tags as lists or dictionaries, metrics as single numbers, lists or histories, dataset inputs alone or together with
+models, runs right below the experiment or in ``runs/``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def canonical_run(doc: Mapping[str, Any]) -> Dct:
 
     :param doc: The file, with or without envelope.
     :return: ``info`` (``run_id`` always; ``run_name``, ``experiment_id``, ``user_id``, ``status``, ``start_time``,
-        ``end_time``, ``artifact_uri`` may be None; ``lifecycle_stage`` is ``active`` if nothing is said), ``params`` and
-        ``tags`` (texts by key), ``metrics`` (lists of ``{value, timestamp, step}`` by key; NaN and infinities as floats),
-        ``metrics_file`` (name of the file that holds them instead, or None), ``inputs`` (list of ``{dataset, tags}``, its
-        tags a list of ``{key, value}``), ``model_inputs`` and ``model_outputs`` (lists of ``{model_id, step}``).
-        Times are milliseconds since the epoch.
+        ``end_time``, ``artifact_uri`` may be None; ``lifecycle_stage`` is ``active`` if nothing is said), ``params``
+        and ``tags`` (texts by key), ``metrics`` (lists of ``{value, timestamp, step}`` by key; NaN and infinities as
+        floats), ``metrics_file`` (name of the file that holds them instead, or None), ``inputs`` (list of
+        ``{dataset, tags}``, its tags a list of ``{key, value}``), ``model_inputs`` and ``model_outputs`` (lists of
+        ``{model_id, step}``). Times are milliseconds since the epoch.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     body = _body(doc)
@@ -86,8 +86,8 @@ def run_dirs(exp_dir: ExportDir) -> List[Tuple[str, ExportDir]]:
     """Return the id and the directory of each run of an exported experiment, each once.
 
     :param exp_dir: The experiment's directory: runs lie right in it or in its ``runs``.
-    :return: Those that ``experiment.json`` lists come first, in its order, also if their file is missing: reading it then
-        says so. Those only found on the disk, with a ``run.json``, follow.
+    :return: Those that ``experiment.json`` lists come first, in its order, also if their file is missing: reading it
+        then says so. Those only found on the disk, with a ``run.json``, follow.
     :raises BadDirectory: ``experiment.json`` can't be read.
     """
     return _object_dirs(_listed(exp_dir)["runs"], [exp_dir, exp_dir.sub("runs")], "run.json")
@@ -117,15 +117,23 @@ def _object_dirs(listed: List[str], parents: List[ExportDir], file: str) -> List
     on_disk: Dict[str, ExportDir] = {}
     for parent in reversed(parents):  # the first parent wins
         for name in parent.names():
-            if _holds(parent.sub(name), file):
-                on_disk[name] = parent.sub(name)
+            directory = _sub(parent, name)
+            if _holds(directory, file):
+                on_disk[name] = directory
     found: Dict[str, ExportDir] = {}
     for object_id in listed:
-        # an id that is no safe name can't have been written; under its safe name nothing is found
-        name = safe_name(object_id)
-        found[object_id] = on_disk.pop(name, None) or parents[0].sub(name)
+        known = next((name for name in (object_id, safe_name(object_id)) if name in on_disk), None)
+        found[object_id] = on_disk.pop(known) if known else _sub(parents[0], object_id)
     found.update(on_disk)
     return list(found.items())
+
+
+def _sub(parent: ExportDir, name: str) -> ExportDir:
+    """Return a directory by its name; under the safe form of a hostile one nothing is found, and the reader says so."""
+    try:
+        return parent.sub(name)
+    except BadDirectory:
+        return parent.sub(safe_name(name))
 
 
 def _holds(directory: ExportDir, file: str) -> bool:
