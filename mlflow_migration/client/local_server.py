@@ -125,7 +125,7 @@ def _environment(ours: Mapping[str, str], store: Store) -> Dict[str, str]:
     """Return the variables of the server. Its URIs are among them, since every user can read arguments.
 
     New experiments get locations that can be used without the server, as MLflow itself gives them when a store is
-    opened directly: artifacts on this machine need not pass through it. Serving artifacts stays on nevertheless: a store
+    opened directly: artifacts on this machine need not pass through it. Yet serving artifacts stays on, since a store
     that once was behind a usual server has ``mlflow-artifacts:`` locations, which only a server can resolve.
     """
     kept = {name: value for name, value in ours.items() if not name.startswith(_DROPPED) or name.startswith(_KEPT)}

@@ -82,7 +82,11 @@ class RestClient:
         self._adapter = _Adapter(pool_connections=2, pool_maxsize=max(workers, 1) + 2, max_retries=Retry(0, read=False))
         with requests.Session() as session:
             settings = session.merge_environment_settings(self.url, {}, None, connection.verify, connection.cert)
-        self._send_options = {"verify": settings["verify"], "cert": connection.cert, "proxies": settings["proxies"]}
+        self._send_options: Dict[str, Any] = {
+            "verify": settings["verify"],
+            "cert": connection.cert,
+            "proxies": settings["proxies"],
+        }
         self._retries = int(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") or 8)
         self._timeout = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") or 120)
         self._reads, self._writes = Gate(workers), Gate(workers)
@@ -300,7 +304,7 @@ class RestClient:
     def _pause(self, attempt: int, retry_after: Optional[float]) -> float:
         if retry_after is not None:
             return min(retry_after, _MAX_RETRY_AFTER) + random.uniform(0, 0.2)
-        return min(_MAX_WAIT, 0.25 * 2**attempt) * random.uniform(0.75, 1.25)
+        return float(min(_MAX_WAIT, 0.25 * 2**attempt)) * random.uniform(0.75, 1.25)
 
     def _json(self, response: requests.Response) -> Dict[str, Any]:
         content = response.content
@@ -325,7 +329,7 @@ class RestClient:
             for block in response.raw.stream(_BLOCK, decode_content=True):
                 count += len(block)
                 yield block
-        except Exception as ex:  # noqa: BLE001 -- urllib3 and the socket raise what they like here
+        except Exception as ex:
             raise Unavailable(f"GET {path}: the reply broke off after {count} bytes: {redact(_innermost(ex))}") from ex
         if expected is not None and not response.headers.get("Content-Encoding") and count != int(expected):
             raise Unavailable(f"GET {path}: the reply broke off after {count} of {expected} bytes")

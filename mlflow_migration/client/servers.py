@@ -28,11 +28,11 @@ def open_tracking(
     :param mlflow_client: A given MlflowClient: it decides server and credentials.
     :raises BadInput: The server can't be reached, or the URI is malformed.
     """
-    from mlflow_migration.client import local_server
+    from mlflow_migration.client.local_server import is_server_uri, serve
 
     given = str(mlflow_client.tracking_uri) if mlflow_client is not None else resolve_uri(uri, side)
-    if not local_server.is_server_uri(given):
-        with local_server.serve(given, writable=side == "dst") as url:
+    if not is_server_uri(given):
+        with serve(given, writable=side == "dst") as url:
             connection = connect(url, two_sided=True)
             # messages and files name what the user gave
             tracking = Tracking(RestClient(connection, workers))

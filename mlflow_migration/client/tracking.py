@@ -56,9 +56,7 @@ class Tracking:
         :raises BadInput: The server can't be reached or refuses.
         """
         try:
-            self.rest.request(
-                "POST", f"{API}/experiments/search", body={"max_results": 1}, read=True, retries=3
-            ).json()
+            self.rest.request("POST", f"{API}/experiments/search", body={"max_results": 1}, read=True, retries=3).json()
         except ValueError as ex:
             raise BadInput(f"{self.uri} is no MLflow tracking server: its reply is no JSON") from ex
         except NotFound as ex:
@@ -125,9 +123,7 @@ class Tracking:
             return there["experiment_id"] if there else None
 
         body = {"name": name, "tags": _pairs(tags)}
-        return self.rest.post_once(
-            f"{API}/experiments/create", body, find, lambda reply: str(reply["experiment_id"])
-        )
+        return self.rest.post_once(f"{API}/experiments/create", body, find, lambda reply: str(reply["experiment_id"]))
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: str) -> None:
         """Set a tag of an active experiment."""

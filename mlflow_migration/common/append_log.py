@@ -50,7 +50,7 @@ def _open(path: str) -> BinaryIO:
         # a killed command may have left half a line
         if file.read(1) != b"\n":
             file.write(b"\n")
-    return file  # type: ignore[return-value]
+    return file
 
 
 def _append_remote(directory: ExportDir, name: str, file: BinaryIO) -> None:

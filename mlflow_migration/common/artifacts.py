@@ -202,7 +202,9 @@ def run_store(tracking: Tracking, run_id: str, uri: str) -> Store:
 
     :param uri: The run's ``artifact_uri``.
     """
-    server = ServerReadStore(lambda path: tracking.run_files(run_id, path), lambda path: tracking.run_file(run_id, path))
+    server = ServerReadStore(
+        lambda path: tracking.run_files(run_id, path), lambda path: tracking.run_file(run_id, path)
+    )
     return _store(tracking, uri, server)
 
 
@@ -212,7 +214,8 @@ def logged_model_store(tracking: Tracking, model_id: str, uri: str) -> Store:
     :param uri: The model's ``artifact_uri``.
     """
     server = ServerReadStore(
-        lambda path: tracking.logged_model_files(model_id, path), lambda path: tracking.logged_model_file(model_id, path)
+        lambda path: tracking.logged_model_files(model_id, path),
+        lambda path: tracking.logged_model_file(model_id, path),
     )
     return _store(tracking, uri, server)
 
@@ -390,4 +393,3 @@ def check_mlmodel(path: str, content: bytes) -> None:
         yaml.load(content, Loader=loader)  # noqa: S506 -- a safe loader
     except yaml.YAMLError as ex:
         raise BadDirectory(f"{path} is not uploaded: it is no plain YAML: {' '.join(str(ex).split())}") from ex
-

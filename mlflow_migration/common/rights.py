@@ -33,8 +33,16 @@ def _problem(tracking: Tracking, action: str) -> Optional[str]:
         admin = tracking.is_admin(user) if user else None
         if admin:
             return None
-        who = f"The user {user} is no administrator" if admin is False else "It can't be known whether this user is an administrator"
-        hidden = "experiments and runs that he may not read are not even listed" if action == "read" else "some writes may be refused"
+        who = (
+            f"The user {user} is no administrator"
+            if admin is False
+            else "It can't be known whether this user is an administrator"
+        )
+        hidden = (
+            "experiments and runs that he may not read are not even listed"
+            if action == "read"
+            else "some writes may be refused"
+        )
         return f"{who} of {tracking.uri}: {hidden}."
     if tracking.rest.connection.auth is not None or "Authorization" in tracking.rest.connection.headers:
         return f"{tracking.uri} does not tell what these credentials may {action}: what they may not see is not counted here."

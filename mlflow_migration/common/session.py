@@ -36,7 +36,9 @@ def open_job(ledger: Ledger, title: str, options: Mapping[str, Any]) -> Iterator
 
     :param options: Those of the command: workers, quiet, dry_run, fail_fast; what is absent has its default.
     """
-    with Progress(bool(options.get("quiet")), title) as progress, Executor(int(options.get("workers") or 8)) as executor:
+    with Progress(bool(options.get("quiet")), title) as progress, Executor(
+        int(options.get("workers") or 8)
+    ) as executor:
         yield Job(
             ledger, executor, progress, dry_run=bool(options.get("dry_run")), fail_fast=bool(options.get("fail_fast"))
         )

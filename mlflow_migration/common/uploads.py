@@ -74,7 +74,11 @@ class Uploads:
             name = f"{self._folder}/{path}"
             found = self._source.size(name)
             if found != size:
-                what = "is missing in the directory" if found is None else f"has {found} bytes in the directory, not {size}"
+                what = (
+                    "is missing in the directory"
+                    if found is None
+                    else f"has {found} bytes in the directory, not {size}"
+                )
                 raise BadDirectory(f"{self._source.path}/{name} {what}")
             self._store.write(path, lambda: self._open(name), size)
         self._job.progress.advance(0, bytes=size)

@@ -50,12 +50,14 @@ def export_one_experiment(
     settings = settings_of({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
     exporter = ExperimentExporter(tracking, job, settings, selection_of(options), SCRIPT)
     runs = exporter.export(experiment, directory)
-    job.ledger.record("experiment", "incomplete" if runs.failed else "copied", experiment["experiment_id"], name=experiment["name"])
+    job.ledger.record(
+        "experiment", "incomplete" if runs.failed else "copied", experiment["experiment_id"], name=experiment["name"]
+    )
     return runs
 
 
 def _ms(value: Union[None, int, str]) -> Optional[int]:
-    return parse_time(value) if isinstance(value, str) and value else value or None  # type: ignore[return-value]
+    return parse_time(value) if isinstance(value, str) and value else value or None
 
 
 def export_experiment(

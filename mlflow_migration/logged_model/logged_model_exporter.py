@@ -42,7 +42,8 @@ def flat(model: Json, deleted: bool = False) -> Json:
         "tags": tag_dict(info.get("tags")),
         "params": tag_dict(data.get("params")),
         "metrics": [
-            {**metric, "value": json_codec.encode_number(metric.get("value", 0.0))} for metric in data.get("metrics") or ()
+            {**metric, "value": json_codec.encode_number(metric.get("value", 0.0))}
+            for metric in data.get("metrics") or ()
         ],
     }
 
@@ -134,7 +135,11 @@ def export_one(
     files = [] if settings.skip_artifacts or not doc["artifact_location"] else list_files(store, job.executor)
     mark = _fingerprint(doc, files, settings)
     old = target.read_info(LOGGED_MODEL_FILE)
-    same = settings.known(model_id) == mark if old is None else old.get("fingerprint") == mark and not old.get("incomplete")
+    same = (
+        settings.known(model_id) == mark
+        if old is None
+        else old.get("fingerprint") == mark and not old.get("incomplete")
+    )
     if same and not settings.recheck:
         job.ledger.record("logged_model", "unchanged", model_id, name=doc["name"])
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from typing import AbstractSet, Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
-from mlflow_migration.client.errors import NotFound, Refused, describe
+from mlflow_migration.client.errors import NotFound, describe
 from mlflow_migration.client.tracking import LOG_BATCH, MODEL_KEY, Tracking, tag_list
 from mlflow_migration.common.artifacts import logged_model_store
 from mlflow_migration.common.export_dir import ExportDir
@@ -58,10 +58,11 @@ class ModelImporter:
         self.ids: Dict[str, str] = {}
         """Destination model ids by source model id."""
 
-    def load(self, directories: Iterable[Tuple[str, ExportDir]]) -> None:
+    def load(self, directories: Iterable[Tuple[str, ExportDir]], existed: bool = True) -> None:
         """Read which logged models the directory and the destination's experiment have.
 
         :param directories: Id and directory of each logged model.
+        :param existed: The destination's experiment was there before.
         """
         for model_id, directory in directories:
             try:
@@ -72,9 +73,11 @@ class ModelImporter:
                 self._sources[model_id] = source
             except Exception as ex:  # noqa: BLE001 -- whatever is wrong with one directory is said of that one
                 self._job.failed("logged_model", model_id, ex)
-        if not self._sources:
-            return
         self._job.ledger.expect("logged_model", len(self._sources))
+        earlier = list(self._id_map.entries("logged_model", self._experiment_id))
+        self.ids.update((entry["src_id"], entry["dst_id"]) for entry in earlier)
+        if not existed or not (self._sources or earlier):
+            return
         for page in self._tracking.search_logged_models([self._experiment_id]):
             for model in page:
                 self._remember(flat(model))
@@ -84,10 +87,26 @@ class ModelImporter:
         key = model["tags"].get(MODEL_KEY)
         if key:
             self._by_key[key] = model
+            self.ids[key] = model["model_id"]
 
-    def expects(self, src_id: str) -> bool:
-        """Tell whether the model is in the directory and will be imported later."""
-        return src_id in self._sources
+    def waited_for(self, src_run_id: str, linked: Iterable[str]) -> bool:
+        """Tell whether a run needs models that are still to come with other runs.
+
+        :param linked: Ids of the models that the run has as inputs or outputs.
+        """
+        own = self._by_run.get(src_run_id, ())
+        measured = (
+            model_id
+            for model_id, source in self._sources.items()
+            if any(metric.get("run_id") == src_run_id for metric in source.doc.get("metrics") or ())
+        )
+        needed = {*linked, *measured} & set(self._sources)
+        return any(model_id not in self._done and model_id not in own for model_id in needed)
+
+    @property
+    def any(self) -> bool:
+        """Whether the directory has logged models."""
+        return bool(self._sources)
 
     def replacements(self) -> List[Tuple[str, str]]:
         """Return (old, new) of locations and ids, for MLmodel files."""
@@ -109,11 +128,15 @@ class ModelImporter:
         for model_id in self._by_run.get(src_run_id, ()):
             self._guarded(model_id, dst_run_id)
 
-    def import_rest(self) -> None:
-        """Import the models whose run is not imported, or that have none."""
-        for model_id in list(self._sources):
-            if model_id not in self._done:
-                self._guarded(model_id, self._run_ids.get(self._sources[model_id].doc.get("source_run_id") or ""))
+    def import_rest(self, runs_to_come: AbstractSet[str] = frozenset()) -> None:
+        """Import the models whose run is not imported, or that have none.
+
+        :param runs_to_come: Source ids of runs that will be imported after this, with their models.
+        """
+        for model_id, source in self._sources.items():
+            run_id = source.doc.get("source_run_id") or ""
+            if run_id not in runs_to_come:
+                self._guarded(model_id, self._run_ids.get(run_id))
 
     def _guarded(self, model_id: str, run_id: Optional[str]) -> None:
         with self._lock:
@@ -139,7 +162,9 @@ class ModelImporter:
             self.ids[src_id] = there["model_id"]
             self._locations[src_id] = (doc.get("artifact_location") or "", there.get("artifact_location") or "")
         problems, losses, missing = self._known_problems(source)
-        uploads = Uploads(logged_model_store(self._tracking, there["model_id"], there.get("artifact_location") or ""), self._job)
+        uploads = Uploads(
+            logged_model_store(self._tracking, there["model_id"], there.get("artifact_location") or ""), self._job
+        )
         uploads.open(source.directory, ARTIFACTS, self._sizes(source), self._all_replacements())
         wanted = _state(doc, uploads.sizes)
         now = _state(there, {} if created else uploads.there())
@@ -152,10 +177,11 @@ class ModelImporter:
                 losses.add("artifacts")
                 missing.append(f"artifact:{path}")
                 self._job.lost("artifact", f"{src_id}/{path}", ex, "artifacts")
-            facts = {"losses": sorted(losses)} if losses else {}
             self._id_map.record(
-                "logged_model", self._experiment_id, src_id, there["model_id"], base=settled(wanted, base, todo, missing), **facts
-            )
+                "logged_model", self._experiment_id, src_id, there["model_id"],
+                base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint"),
+                **({"losses": sorted(losses)} if losses else {}),
+            )  # fmt: skip
         self._record(src_id, doc, there, created, todo, problems, losses)
 
     def _find(self, src_id: str, doc: Json, entry: Optional[Json]) -> Optional[Json]:
@@ -250,9 +276,6 @@ class ModelImporter:
         for start in range(0, len(points), LOG_BATCH):
             self._tracking.log_batch(dst_run_id, points[start : start + LOG_BATCH], [], [])
 
-    def before_delete(self, src_run_id: str) -> None:
-        """Called before a run is deleted; nothing can be linked to it after that."""
-
     def finish(self) -> None:
         """Delete the models that are deleted at the source, now that all links to them are made."""
         for model_id in self._deletions:
@@ -263,7 +286,7 @@ class ModelImporter:
 
 
 def _point(metric: Json, model_id: str) -> Json:
-    point = {key: metric[key] for key in ("key", "value", "timestamp", "step") if key in metric}
+    point: Json = {key: metric[key] for key in ("key", "value", "timestamp", "step") if key in metric}
     point["model_id"] = model_id
     for name in ("dataset_name", "dataset_digest"):
         if metric.get(name):
@@ -284,7 +307,9 @@ def _state(doc: Json, sizes: Mapping[str, int]) -> State:
         if key not in _SERVER_TAGS:
             state["tag:" + key] = short(value)
     for metric in doc.get("metrics") or ():
-        name = "metric:" + ":".join(str(metric.get(part) or "") for part in ("key", "step", "timestamp", "dataset_name"))
+        name = "metric:" + ":".join(
+            str(metric.get(part) or "") for part in ("key", "step", "timestamp", "dataset_name")
+        )
         value = number(metric.get("value", 0.0))
         state[name] = short(0.0 if value == "NaN" else value)  # a server has no place for NaN here
     for path, size in sizes.items():

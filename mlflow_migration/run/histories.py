@@ -97,7 +97,8 @@ class RunMetrics:
             self._stack.close()
             return b"{}", SIDE_FILE
         lines = [
-            b"      " + json_codec.dumps(key) + b": [" + b",".join(parts) + b"]" for key, parts in sorted(self._parts.items())
+            b"      " + json_codec.dumps(key) + b": [" + b",".join(parts) + b"]"
+            for key, parts in sorted(self._parts.items())
         ]
         text = b"{\n" + b",\n".join(lines) + b"\n    }" if lines else b"{}"
         self._release()

@@ -142,7 +142,9 @@ class RunExporter:
         if item.old is None:
             if self._known(item.run_id) != item.fingerprint:
                 return False
-        elif item.old.get("fingerprint") != item.fingerprint or item.old.get("incomplete") or not self._files_there(item):
+        elif (
+            item.old.get("fingerprint") != item.fingerprint or item.old.get("incomplete") or not self._files_there(item)
+        ):
             return False
         self._done(item, "unchanged")
         return True
@@ -177,7 +179,9 @@ class RunExporter:
             if reason is None:
                 chosen.append(file)
             else:
-                self._job.ledger.record("artifact", "skipped", f"{item.run_id}/{file.path}", reason=reason, size=file.size)
+                self._job.ledger.record(
+                    "artifact", "skipped", f"{item.run_id}/{file.path}", reason=reason, size=file.size
+                )
 
         def fetch(file: File) -> Json:
             there = before.get(file.path)

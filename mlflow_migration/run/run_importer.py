@@ -112,6 +112,8 @@ class RunImporter:
         """Source ids of the parents by source run id."""
         self.infos: Dict[str, Json] = {}
         """Info of the destination's runs by source run id."""
+        self.active: List[str] = []
+        """Source ids of the runs that are active at the source."""
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -136,6 +138,14 @@ class RunImporter:
         if tags.get(PARENT):
             self._children.setdefault(tags[PARENT], set()).add(run_id)
 
+    def waits(self, src_id: str, source: ExportDir) -> bool:
+        """Tell whether a run should come after others, as it uses or measures their logged models."""
+        if not self._models.any:
+            return False
+        doc = canonical_run(source.read_json(RUN_FILE))
+        links = [link["model_id"] for link in doc["model_outputs"] + doc["model_inputs"]]
+        return self._models.waited_for(src_id, links)
+
     # -- one run ------------------------------------------------------------------------------------------------
 
     def import_run(self, src_id: str, source: ExportDir) -> Optional[str]:
@@ -158,8 +168,6 @@ class RunImporter:
         run = self._read(src_id, source, info, mark)
         if there is None:
             there = self._by_id.get(run.doc["tags"].get(RUN_KEY, ""))  # it came from here
-            if there is None and src_id in self._by_id and src_id == run.src_id and self._same_run(src_id, run):
-                there = self._by_id[src_id]
         if self._job.dry_run and there is None:
             self._job.ledger.record("run", "copied", src_id, name=run.doc["info"].get("run_name"))
             return None
@@ -175,10 +183,25 @@ class RunImporter:
         self._bring_up_to_date(run, base)
         return run.dst_id
 
-    def _same_run(self, src_id: str, run: _Run) -> bool:
-        """Tell whether a run of the same id in the destination is the very run that was exported."""
-        info = json_codec.loads(self._by_id[src_id])["info"]
-        return bool(info.get("start_time") == run.doc["info"].get("start_time"))
+    def known(self, src_id: str) -> Optional[str]:
+        """Return the fingerprint of what an earlier import took of a run that is whole at the destination."""
+        entry = self._id_map.find("run", self._experiment_id, src_id)
+        if entry is None or entry.get("losses") or src_id not in self._by_key or self._settings.overwrite:
+            return None
+        return entry["fingerprint"]  # type: ignore[no-any-return]
+
+    def confirm(self, src_id: str) -> None:
+        """Record a run that has not changed at the source since the last import; see :meth:`known`."""
+        entry = self._id_map.find("run", self._experiment_id, src_id)
+        there = self._by_key.get(src_id)
+        if entry is None or there is None or self._as_it_was(src_id, there, entry):
+            return
+        dst = json_codec.loads(there)
+        with self._lock:
+            self.infos[src_id] = dst["info"]
+        self._job.ledger.record(
+            "run", "differs", src_id, dst_id=entry["dst_id"], reason="changed at the destination and left alone"
+        )
 
     def _as_it_was(self, src_id: str, there: bytes, entry: Json) -> bool:
         """Record a run whose source has not changed since the last import, if the destination has not either."""
@@ -186,12 +209,16 @@ class RunImporter:
         if entry["dst_id"] != dst["info"]["run_id"]:
             return False
         sizes = {name[len("artifact:") :] for name in entry["base"] if name.startswith("artifact:")}
-        state = state_of(self._with_inputs(canonical(dst), entry["base"]), self._listed(dst["info"], bool(sizes)), self._map_tag)
+        state = state_of(
+            self._with_inputs(canonical(dst), entry["base"]), self._listed(dst["info"], bool(sizes)), self._map_tag
+        )
         if state != entry["base"]:
             return False
         with self._lock:
             self.infos[src_id] = dst["info"]
             self.parents[src_id] = entry.get("parent")
+            if entry["base"].get("lifecycle") != "deleted":
+                self.active.append(src_id)
         self._job.ledger.record("run", "unchanged", src_id, dst_id=entry["dst_id"], name=dst["info"].get("run_name"))
         return True
 
@@ -223,6 +250,8 @@ class RunImporter:
         run = _Run(src_id, doc, source, mark, sizes, self._tags(doc))
         with self._lock:
             self.parents[src_id] = doc["tags"].get(PARENT)
+            if doc["info"].get("lifecycle_stage") != "deleted":
+                self.active.append(src_id)
         for problem in info.get("incomplete") or ():
             run.lost("artifacts", f"already in the export: {problem}")
         return run
@@ -308,8 +337,8 @@ class RunImporter:
             if entry["model_id"] in self._models.ids
         ]
         for link in run.doc["model_outputs"] + run.doc["model_inputs"]:
-            if link["model_id"] not in self._models.ids and not self._models.expects(link["model_id"]):
-                run.lost("logged-models", f"the logged model {link['model_id']} is not in the directory")
+            if link["model_id"] not in self._models.ids:
+                run.lost("logged-models", f"the logged model {link['model_id']} is not at the destination")
         return doc
 
     def _replacements(self, run: _Run) -> List[Tuple[str, str]]:
@@ -345,7 +374,9 @@ class RunImporter:
             try:
                 self._tracking.log_inputs(run.dst_id, run.doc["inputs"], [])
             except Refused as ex:
-                run.lost("inputs", f"dataset inputs: {describe(ex)}", *[n for n in todo.write if n.startswith("input:")])
+                run.lost(
+                    "inputs", f"dataset inputs: {describe(ex)}", *[n for n in todo.write if n.startswith("input:")]
+                )
         outputs = [
             {"model_id": model_id, "step": output.get("step", 0)}
             for output in run.doc["model_outputs"]
@@ -375,7 +406,6 @@ class RunImporter:
         if fields:
             self._tracking.update_run(run.dst_id, **fields)
         if info.get("lifecycle_stage") == "deleted":
-            self._models.before_delete(run.src_id)
             self._tracking.delete_run(run.dst_id)
 
     def _record(self, run: _Run, todo: Plan, wanted: State, base: Optional[State]) -> None:
@@ -434,7 +464,11 @@ class RunImporter:
         entry = self._id_map.find("run", self._experiment_id, src_id) if src_id else None
         if entry is not None:
             entry["base"]["tag:" + PARENT] = short(target)
-            facts = {key: entry[key] for key in entry if key not in ("kind", "destination", "experiment_id", "src_id", "dst_id")}
+            facts = {
+                key: entry[key]
+                for key in entry
+                if key not in ("kind", "destination", "experiment_id", "src_id", "dst_id")
+            }
             self._id_map.record("run", self._experiment_id, str(src_id), child, **facts)
 
 

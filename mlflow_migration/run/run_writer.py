@@ -69,7 +69,7 @@ class RunWriter:
 
     def _refused_alone(self, kind: str, value: Json, ex: Refused) -> None:
         limit = _LIMIT.search(ex.message)
-        text = value.get("value")
+        text = str(value.get("value") or "")
         if self._on_refused == "truncate" and kind != "metric" and limit and len(text) > int(limit[1]):
             shorter = {**value, "value": text[: int(limit[1])]}
             self._send([], [shorter] if kind == "param" else [], [shorter] if kind == "tag" else [])
@@ -110,7 +110,11 @@ class RunWriter:
                 self._cut(kind, key, value, found.get(key))
 
     def _cut(self, kind: str, key: str, value: str, found: Any) -> None:
-        reason = "the destination did not keep it" if found is None else f"the destination cuts it to {len(found)} characters"
+        reason = (
+            "the destination did not keep it"
+            if found is None
+            else f"the destination cuts it to {len(found)} characters"
+        )
         if kind == "tag" and found is not None and self._on_refused == "skip":
             self._tracking.delete_tag(self._run_id, key)
             self._refuse(kind, key, value, reason)

@@ -38,7 +38,9 @@ def latest_of(points: Iterable[Mapping[str, Any]]) -> Optional[Mapping[str, Any]
     return max(points, key=order, default=None)
 
 
-def state_of(run: Json, artifacts: Mapping[str, int], map_tag: Callable[[str, str], str] = lambda key, value: value) -> State:
+def state_of(
+    run: Json, artifacts: Mapping[str, int], map_tag: Callable[[str, str], str] = lambda key, value: value
+) -> State:
     """Return the state of a run.
 
     :param run: Canonical run, with ``latest`` (key to point).
@@ -61,7 +63,9 @@ def state_of(run: Json, artifacts: Mapping[str, int], map_tag: Callable[[str, st
         state["metric:" + key] = short([number(point.get("value", 0.0)), point.get("timestamp"), point.get("step", 0)])
     for entry in run["inputs"]:
         dataset = entry["dataset"]
-        state[f"input:{dataset.get('name')}:{dataset.get('digest')}"] = short(sorted(tag_dict(entry.get("tags")).items()))
+        state[f"input:{dataset.get('name')}:{dataset.get('digest')}"] = short(
+            sorted(tag_dict(entry.get("tags")).items())
+        )
     for output in run["model_outputs"]:
         state["output:" + output["model_id"]] = str(output.get("step", 0))
     for entry in run["model_inputs"]:

@@ -1,0 +1,185 @@
+"""Imports one run from a directory into an experiment."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from mlflow_migration.client.errors import BadInput, MlflowExportImportException
+from mlflow_migration.client.servers import open_tracking
+from mlflow_migration.client.tracking import RUN_KEY, Tracking
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.old_layouts import canonical_run, logged_model_dirs
+from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.session import open_job, report_dir, run_command
+from mlflow_migration.logged_model.logged_model_importer import ModelImporter
+from mlflow_migration.run.export_run import note_databricks_options
+from mlflow_migration.run.run_file import RUN_FILE
+from mlflow_migration.run.run_importer import PARENT, ImportSettings, RunImporter
+
+Json = Dict[str, Any]
+
+
+def settings_of(options: Mapping[str, Any]) -> ImportSettings:
+    """Return the settings of an import from the options of a command; what is absent has its default."""
+    return ImportSettings(
+        source_tags=bool(options.get("import_source_tags")),
+        use_src_user_id=bool(options.get("use_src_user_id")),
+        mlmodel_fix=options.get("mlmodel_fix") is not False,
+        on_refused=options.get("on_refused") or "skip",
+        overwrite=options.get("on_destination_change") == "overwrite",
+        recheck=options.get("recheck") == "full",
+    )
+
+
+def destination_experiment(tracking: Tracking, job: Job, name: str, tags: Mapping[str, str]) -> Optional[Json]:
+    """Return the destination's experiment, created if absent; None in a dry run that would create it.
+
+    :param tags: Its tags if it is created.
+    """
+    there = tracking.experiment_by_name(name)
+    if there is None and not job.dry_run:
+        there = tracking.experiment(tracking.create_experiment(name, tags))
+        there["created"] = True
+    return there
+
+
+def model_importer(
+    tracking: Tracking, job: Job, experiment_id: str, id_map: IdMap, settings: ImportSettings
+) -> ModelImporter:
+    """Return the importer of the logged models that travel with runs."""
+    return ModelImporter(
+        tracking, job, experiment_id, id_map, mlmodel_fix=settings.mlmodel_fix, overwrite=settings.overwrite
+    )
+
+
+def import_one_run(
+    tracking: Tracking, job: Job, directory: ExportDir, experiment_name: str, settings: ImportSettings, id_map: IdMap
+) -> RunImporter:
+    """Import the run of a directory, and record it.
+
+    :raises BadInput: The directory holds no run, or the experiment can't be written to.
+    """
+    if not directory.exists(RUN_FILE):
+        raise BadInput(f"{directory.path} holds no exported run: there is no {RUN_FILE}.")
+    doc = canonical_run(directory.read_json(RUN_FILE))
+    src_id, parent = doc["info"]["run_id"], doc["tags"].get(PARENT)
+    job.ledger.expect("run", 1)
+    job.progress.add_total(1)
+    experiment = destination_experiment(tracking, job, experiment_name, {})
+    if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
+        raise BadInput(f"The destination's experiment '{experiment_name}' is deleted; restore it or name another one.")
+    experiment_id = str((experiment or {}).get("experiment_id", ""))
+    models = model_importer(tracking, job, experiment_id, id_map, settings)
+    runs = RunImporter(tracking, job, settings, experiment_id, id_map, models)
+    if experiment is not None and not experiment.get("created"):
+        # the run itself, its parent, its children, and what it was itself copied from
+        for wanted in filter(None, (src_id, parent)):
+            runs.load(f"tags.`{RUN_KEY}` = '{_quoted(wanted)}'")
+        runs.load(f"tags.`{PARENT}` = '{_quoted(src_id)}'")
+        for own in filter(None, (doc["tags"].get(RUN_KEY),)):
+            _load_own(tracking, runs, experiment_id, own)
+    if experiment is not None:
+        models.load(logged_model_dirs(directory))
+    outcome = job.executor.gather(lambda _: runs.import_run(src_id, directory), [None])[0]
+    if outcome.error is not None:
+        job.failed("run", src_id, outcome.error)
+    elif experiment is not None:
+        models.import_rest()
+        models.finish()
+        runs.link_parents()
+    job.progress.advance()
+    return runs
+
+
+def _load_own(tracking: Tracking, runs: RunImporter, experiment_id: str, run_id: str) -> None:
+    try:
+        run = tracking.run(run_id)
+    except MlflowExportImportException:
+        return
+    if run["info"]["experiment_id"] == experiment_id:
+        runs.remember(run)
+
+
+def _quoted(value: str) -> str:
+    if "'" in value:
+        raise BadInput(f"The id {value!r} in {RUN_FILE} is no run id.")
+    return value
+
+
+def import_run(
+    input_dir: str,
+    experiment_name: str,
+    import_source_tags: bool = False,
+    dst_notebook_dir: Optional[str] = None,
+    use_src_user_id: bool = False,
+    mlmodel_fix: bool = True,
+    import_logged_models: bool = True,
+    mlflow_client: Any = None,
+    *,
+    report_dir: Optional[str] = None,
+) -> Tuple[Any, Optional[str]]:
+    """Import a run.
+
+    :param input_dir: Directory of the exported run.
+    :param experiment_name: Destination experiment; it is created if absent.
+    :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
+    :param dst_notebook_dir: Has an effect only on Databricks.
+    :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
+    :param mlmodel_fix: Write the new ids into MLmodel files.
+    :param import_logged_models: For callers of today's tools; a run's logged models always travel with it.
+    :param mlflow_client: Decides server and credentials; default is what the environment says.
+    :param report_dir: Directory for ledger and id map.
+    :return: The run as an MLflow entity, and the source id of its parent or None.
+    :raises MlflowExportImportException: It can't be imported.
+    """
+    options = {
+        "import_source_tags": import_source_tags,
+        "dst_notebook_dir": dst_notebook_dir,
+        "use_src_user_id": use_src_user_id,
+        "mlmodel_fix": mlmodel_fix,
+        "quiet": True,
+    }
+    directory = ExportDir(input_dir)
+    reports = _report_dir(report_dir, directory)
+    shown = {"input_dir": input_dir, "experiment_name": experiment_name, **options}
+    with open_tracking(None, "dst", mlflow_client=mlflow_client) as tracking, Ledger(
+        reports, "import_run", shown
+    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.uri)) as id_map:
+        runs = import_one_run(tracking, job, directory, experiment_name, settings_of(options), id_map)
+        if not runs.infos:
+            raise MlflowExportImportException(f"The run of {input_dir} could not be imported; see {ledger.path}")
+        src_id = next(iter(runs.infos))
+        from mlflow_migration.run.entities import run_entity
+
+        return run_entity(tracking.run(runs.ids[src_id])), runs.parents.get(src_id)
+
+
+_report_dir = report_dir
+
+
+@command(
+    "import-run", "tracking_uri", "input_dir", "experiment_name", "import_source_tags", "use_src_user_id",
+    "dst_notebook_dir", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory = ExportDir(options["input_dir"])
+    reports = report_dir(options["report_dir"], directory)
+
+    def work(job: Job) -> None:
+        with open_tracking(options["tracking_uri"], "dst", workers=options["workers"]) as tracking:
+            check_rights(tracking, job.ledger, options["require_admin"], "write")
+            note_databricks_options(job, options)
+            with closing(IdMap(reports, tracking.uri, writable=not job.dry_run)) as id_map:
+                import_one_run(tracking, job, directory, options["experiment_name"], settings_of(options), id_map)
+
+    return run_command("import-run", options, reports, "runs", work)
+
+
+if __name__ == "__main__":
+    main()
