@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import shutil
@@ -20,6 +21,8 @@ _EXTRAS = {
     "abfss": "azure",
     "az": "azure",
 }
+
+_BLOCK = 1024 * 1024
 
 Parts = Sequence[str]
 
@@ -79,7 +82,8 @@ class RemoteFiles:
         """
         if self.size(parts) is None:
             raise BadDirectory(f"{self.path(parts)} is missing")
-        return cast(BinaryIO, self._fs.open(self._key(parts), "rb"))
+        # fsspec's own files have no bounded readline
+        return io.BufferedReader(self._fs.open(self._key(parts), "rb"), _BLOCK)
 
     def head(self, parts: Parts, size: int) -> Optional[bytes]:
         """Return the first bytes of an object, None if there is none."""
@@ -110,7 +114,7 @@ class RemoteFiles:
         with tempfile.TemporaryDirectory(prefix="mlflow-migration-") as folder:
             path = os.path.join(folder, parts[-1])
             with self.open_read(parts) as source, open(path, "wb") as file:
-                shutil.copyfileobj(source, file, 1024 * 1024)
+                shutil.copyfileobj(source, file, _BLOCK)
             yield path
 
     def files(self, parts: Parts) -> Iterator[Tuple[Tuple[str, ...], int]]:
