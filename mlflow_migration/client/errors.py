@@ -22,7 +22,7 @@ _SECRETS = re.compile(
 )
 
 
-class MlflowExportImportException(Exception):
+class MlflowExportImportException(Exception):  # noqa: N818 -- the name that users of today's tools catch
     """Base of all errors raised here, with the attributes that users of today's tools read.
 
     :param ex: A sentence, or the exception that this one wraps.

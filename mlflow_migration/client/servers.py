@@ -5,7 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, Iterator, Optional
 
-from mlflow_migration.client.credentials import connect, from_mlflow_client, resolve_uri, without_userinfo
+from mlflow_migration.client.credentials import (
+    connect,
+    from_mlflow_client,
+    is_client_of_server,
+    resolve_uri,
+    without_userinfo,
+)
 from mlflow_migration.client.rest_client import RestClient
 from mlflow_migration.client.tracking import Tracking
 
@@ -31,7 +37,8 @@ def open_tracking(
     from mlflow_migration.client.local_server import is_server_uri, serve
 
     given = str(mlflow_client.tracking_uri) if mlflow_client is not None else resolve_uri(uri, side)
-    if not is_server_uri(given):
+    is_server = is_client_of_server(mlflow_client) if mlflow_client is not None else is_server_uri(given)
+    if not is_server:
         with serve(given, writable=side == "dst") as url:
             connection = connect(url, two_sided=True)
             # messages and files name what the user gave

@@ -1,8 +1,8 @@
 """Artifact trees on both sides of a move: listed, read and written where they lie.
 
-A root URI decides the way: ``mlflow-artifacts:`` goes through the tracking server's proxy, a path of this machine through
-the file system, anything else (``s3://``, ``gs://``, ``dbfs:`` ...) through MLflow's own artifact repositories with the
-credentials these take; where such a store can only be reached by the server, the server is asked for each file.
+A root URI decides the way: ``mlflow-artifacts:`` goes through the tracking server's proxy, a path of this machine
+through the file system, anything else (``s3://``, ``gs://``, ``dbfs:`` ...) through MLflow's own artifact repositories
+with the credentials these take; where only the server can reach such a store, the server is asked for each file.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def _problem(tracking: Tracking, action: str) -> Optional[str]:
         )
         return f"{who} of {tracking.uri}: {hidden}."
     if tracking.rest.connection.auth is not None or "Authorization" in tracking.rest.connection.headers:
-        return f"{tracking.uri} does not tell what these credentials may {action}: what they may not see is not counted here."
+        unknown = f"{tracking.uri} does not tell what these credentials may {action}"
+        return f"{unknown}: what they may not see is not counted here."
     return None
 
 

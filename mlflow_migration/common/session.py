@@ -25,9 +25,16 @@ def report_dir(given: Optional[str], fallback: Optional[ExportDir]) -> ExportDir
     """
     if given:
         return ExportDir(given)
-    if fallback is not None and (not fallback.is_local or os.access(fallback.path, os.W_OK)):
+    if fallback is not None and (not fallback.is_local or _writable(fallback.path)):
         return fallback
     return ExportDir(REPORT_DIR)
+
+
+def _writable(path: str) -> bool:
+    path = os.path.abspath(path)
+    while not os.path.exists(path):  # an export makes its directory
+        path = os.path.dirname(path)
+    return os.access(path, os.W_OK)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Three states of an object decide what a repeated import does about each of its fields.
 
-A state is a dict of short texts: one entry for each tag, param, metric, artifact and so on. The three are what the source
-has now, what the destination has now, and what the destination had when the last import left it (the base). Where only
-the source moved the destination follows; where the destination moved it is left alone.
+A state is a dict of short texts: one entry for each tag, param, metric, artifact and so on. The three are what the
+source has now, what the destination has now, and what the destination had when the last import left it (the base).
+Where only the source moved the destination follows; where the destination moved it is left alone.
 """
 
 from __future__ import annotations

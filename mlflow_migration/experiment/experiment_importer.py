@@ -166,7 +166,7 @@ class ExperimentImporter:
     # -- its runs -----------------------------------------------------------------------------------------------
 
     def _import_runs(self, runs: RunImporter, directory: ExportDir, unchanged: Sequence[str]) -> None:
-        found = run_dirs(directory)
+        found = [item for item in run_dirs(directory) if item[0] not in set(unchanged)]
         self._job.ledger.expect("run", len(found))
         self._job.progress.add_total(len(found) + len(unchanged))
         self._models.load(logged_model_dirs(directory), self._existed)

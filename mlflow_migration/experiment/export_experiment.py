@@ -34,6 +34,17 @@ def selection_of(options: Mapping[str, Any]) -> Selection:
     )
 
 
+def refuse_deleted(experiment: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Tell whether an experiment is deleted.
+
+    :raises BadInput: It is, and it is not asked for.
+    """
+    deleted = bool(experiment.get("lifecycle_stage") == "deleted")
+    if deleted and not options.get("export_deleted_experiments"):
+        raise BadInput(f"The experiment '{experiment['name']}' is deleted; --export-deleted-experiments takes it.")
+    return deleted
+
+
 def export_one_experiment(
     tracking: Tracking, job: Job, id_or_name: str, directory: ExportDir, options: Mapping[str, Any]
 ) -> RunExporter:
@@ -43,9 +54,7 @@ def export_one_experiment(
     :raises BadInput: There is no such experiment, or it is deleted and not asked for.
     """
     experiment = find_experiment(tracking, id_or_name)
-    deleted = experiment.get("lifecycle_stage") == "deleted"
-    if deleted and not options.get("export_deleted_experiments"):
-        raise BadInput(f"The experiment '{experiment['name']}' is deleted; --export-deleted-experiments exports it.")
+    deleted = refuse_deleted(experiment, options)
     # all runs of a deleted experiment count as deleted
     settings = settings_of({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
     exporter = ExperimentExporter(tracking, job, settings, selection_of(options), SCRIPT)

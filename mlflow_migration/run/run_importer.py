@@ -414,7 +414,8 @@ class RunImporter:
             self._id_map.record(
                 "run", self._experiment_id, run.src_id, run.dst_id, fingerprint=run.fingerprint,
                 base=settled(wanted, base, todo, run.missing), parent=run.doc["tags"].get(PARENT),
-                **({"inherited": inherited} if inherited else {}), **({"losses": sorted(run.losses)} if run.losses else {}),
+                **({"inherited": inherited} if inherited else {}),
+                **({"losses": sorted(run.losses)} if run.losses else {}),
             )  # fmt: skip
         self._job.ledger.record(
             "run", self._status(run, todo), run.src_id, dst_id=run.dst_id, name=run.doc["info"].get("run_name"),

@@ -1,0 +1,138 @@
+"""What copies share: two servers, a temporary directory, and one ledger for both halves."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from typing import Any, Callable, Iterator, Mapping, Optional, Tuple
+
+from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.servers import open_tracking
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.session import report_dir, run_command
+
+
+class HalfLedger(Ledger):
+    """The ledger of one half of a copy: passes on to the ledger of the whole what the other half can't know.
+
+    :param whole: The ledger of the copy.
+    :param passes: Tells by kind and status whether a record counts for the whole.
+    :param expects: Whether the numbers expected by this half count for the whole.
+    """
+
+    def __init__(self, whole: Ledger, passes: Callable[[str, str], bool], expects: Callable[[str], bool]) -> None:
+        super().__init__(None, whole.command, {})
+        self._whole, self._passes, self._expects = whole, passes, expects
+
+    def record(self, kind: str, status: str, src_id: Optional[str] = None, **details: Any) -> None:
+        """Record for the whole, if it counts there."""
+        if self._passes(kind, status):
+            self._whole.record(kind, status, src_id, **details)
+
+    def accepts(self, loss: str) -> bool:
+        """Tell whether the user accepts this kind of loss."""
+        return self._whole.accepts(loss)
+
+    def note(self, text: str, **details: Any) -> None:
+        """Note for the whole."""
+        self._whole.note(text, **details)
+
+    def expect(self, kind: str, n: int) -> None:
+        """Expect for the whole, if that counts there."""
+        if self._expects(kind):
+            self._whole.expect(kind, n)
+
+
+def export_half(job: Job) -> Job:
+    """Return the job of the exporting half: it tells how many there are, and which never reach the import."""
+
+    def passes(kind: str, status: str) -> bool:
+        return status in ("failed", "skipped") or (kind == "logged_model" and status == "unchanged")
+
+    return replace(job, ledger=HalfLedger(job.ledger, passes, lambda kind: True))
+
+
+def import_half(job: Job) -> Job:
+    """Return the job of the importing half: it tells what became of each object."""
+    return replace(job, ledger=HalfLedger(job.ledger, lambda kind, status: True, lambda kind: False))
+
+
+@contextmanager
+def two_servers(
+    options: Mapping[str, Any], src_client: Any = None, dst_client: Any = None
+) -> Iterator[Tuple[Tracking, Tracking]]:
+    """Give source and destination of a copy.
+
+    :param options: ``src_mlflow_uri``, ``dst_mlflow_uri`` and ``workers`` of the command.
+    :param src_client: A given MlflowClient for the source.
+    :param dst_client: A given MlflowClient for the destination.
+    """
+    workers = int(options.get("workers") or 8)
+    with ExitStack() as stack:
+        src = stack.enter_context(
+            open_tracking(
+                options.get("src_mlflow_uri"), "src", two_sided=True, workers=workers, mlflow_client=src_client
+            )
+        )
+        dst = stack.enter_context(
+            open_tracking(
+                options.get("dst_mlflow_uri"), "dst", two_sided=True, workers=workers, mlflow_client=dst_client
+            )
+        )
+        yield src, dst
+
+
+@contextmanager
+def way_station(given: Optional[str]) -> Iterator[ExportDir]:
+    """Give the directory in which objects lie on their way.
+
+    :param given: ``--temp-dir``: used and left as it is; without it a new one is made and removed at the end.
+    """
+    if given:
+        directory = ExportDir(given)
+        directory.make()
+        yield directory
+        return
+    path = tempfile.mkdtemp(prefix="mlflow-migration-")
+    try:
+        yield ExportDir(path)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def run_copy(
+    name: str,
+    options: Mapping[str, Any],
+    title: str,
+    work: Callable[[Job, Tracking, Tracking, IdMap], object],
+) -> int:
+    """Do the work of a copying console script and return its exit status.
+
+    :param work: Gets the job, the source, the destination and the id map.
+    """
+    reports = report_dir(options.get("report_dir"), None)
+
+    def body(job: Job) -> None:
+        with two_servers(options) as (src, dst):
+            for tracking, action in ((src, "read"), (dst, "write")):
+                check_rights(tracking, job.ledger, bool(options.get("require_admin")), action)
+            with closing(IdMap(reports, dst.uri, writable=not job.dry_run)) as id_map:
+                work(job, src, dst, id_map)
+
+    return run_command(name, options, reports, title, body)
+
+
+def refuse_same(src: Tracking, dst: Tracking, src_experiment: str, dst_experiment: Optional[str]) -> None:
+    """Refuse to copy an experiment onto itself.
+
+    :raises BadInput: Source and destination are the same.
+    """
+    if src.rest.url == dst.rest.url and src_experiment == dst_experiment:
+        raise BadInput("Source and destination are the same experiment of the same server.")
