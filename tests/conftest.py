@@ -1,8 +1,8 @@
 """Fixtures for all tests: real servers, the real scripts, and the rule that no test is skipped unnoticed.
 
-Servers are slow to start (10 to 30 s of CPU each), so one of each kind is shared by all tests and all pytest-xdist workers of a
-test run; a test keeps to experiments of its own there (`experiment_name`). A test that stops, kills or configures a server
-takes one of its own from `server`.
+Servers are slow to start (10 to 20 s of CPU each), so one of each kind is shared by all tests and all pytest-xdist
+workers of a test run; a test keeps to experiments of its own there (`experiment_name`). A test that stops, kills or
+configures a server takes one of its own from `server`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _skips: List[Tuple[str, str]] = []
 
 # ---- the test run
 
+
 def _is_xdist_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
@@ -67,6 +68,7 @@ def _end(pid: int) -> None:
 
 
 # ---- no skip unnoticed
+
 
 def _reason(report: Any) -> str:
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
@@ -112,6 +114,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 # ---- servers
+
 
 def _shared_server(name: str, version: str, wait: bool = True, **options: Any) -> Server:
     """The server of this name, started by the first process that asks and used by all."""
@@ -171,9 +174,10 @@ def direct_server() -> Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """Makes servers that a module has for itself: server(version="newest", workers=1, artifacts=..., args=..., VARIABLE=value).
+    """Makes servers that a module has for itself: server(version="newest", workers=1, artifacts=..., VARIABLE=value).
 
-    Variables in capitals go into the server's environment; `start=False` leaves it unstarted. All are stopped after the module.
+    Variables in capitals go into the server's environment, other options are those of `Server`; `start=False` leaves
+    it unstarted. All are stopped after the module.
     """
     started: List[Server] = []
 
@@ -193,6 +197,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., S
 
 
 # ---- scripts and names
+
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Runs a command in a process group of its own and ends the whole group when told to, or when a watched process is gone.
+"""Runs a command in a process group of its own; ends the group when told to or when a watched process is gone.
 
 A test run that is killed leaves no server behind that way. Usage: keeper.py WATCHED_PID PID_FILE COMMAND...
 """

@@ -55,8 +55,14 @@ def start_script(
     more = {k: str(v) for k, v in (env or {}).items()}
     return subprocess.Popen(
         [script_path(name, python), *map(str, args)],
-        env=clean_environment(more), cwd=cwd, start_new_session=True, text=True, encoding="utf-8",
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=clean_environment(more),
+        cwd=cwd,
+        start_new_session=True,
+        text=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 

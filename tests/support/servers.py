@@ -147,7 +147,12 @@ class Server:
         keeper = [sys.executable, "-SE", str(KEEPER), str(self._watch_pid), str(self.root / "server.pid")]
         with open(self.log, "ab") as log:
             self._keeper = subprocess.Popen(
-                keeper + self._command(), cwd=self.root, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                keeper + self._command(),
+                cwd=self.root,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
             )
         return self.wait() if wait else self
