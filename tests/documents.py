@@ -18,7 +18,7 @@ def documents() -> List[Path]:
     """Return all Markdown files of the project."""
     folders = ["images", "tests", "benchmarks", "databricks_notebooks", "mlflow_migration"]
     found = [*ROOT.glob("*.md"), *(path for folder in folders for path in (ROOT / folder).rglob("*.md"))]
-    return sorted(path for path in found if not any(part.startswith((".", "venv")) for part in path.relative_to(ROOT).parts))
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(ROOT).parts))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Dict, List
 
@@ -16,9 +15,7 @@ import pytest
 
 from mlflow_migration.common import options
 from mlflow_migration.common.umbrella import COMMANDS, load
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from documents import ROOT, Block, blocks, commands, documents, prose, sections  # noqa: E402
+from tests.documents import ROOT, Block, blocks, commands, documents, prose, sections
 
 TOOLS = ("single.md", "copy.md", "tools.md")
 COMMON_HEADINGS = {"single.md": "Options of all tools", "copy.md": "Options of both tools"}
@@ -151,7 +148,7 @@ def test_shown_python_compiles(block: Block) -> None:
 def test_shown_commands_cover_each_tool() -> None:
     shown = {words[0] for block in SHELL_BLOCKS if block.language == "bash" for words in commands(block.text)}
     assert shown.issuperset(SCRIPTS)
-    run = {words[0] for block in ALL_BLOCKS if block.run for words in commands(block.text)}
+    run = {words[0] for block in SHELL_BLOCKS if block.run for words in commands(block.text)}
     assert run == set(SCRIPTS)
 
 
@@ -179,8 +176,9 @@ def test_nothing_names_this_checkout() -> None:
     here = str(ROOT)
     if len(ROOT.parts) < 3:
         pytest.skip(f"{here} is too short a path to look for")
+    endings = (".py", ".md", ".toml", ".txt", ".cfg", ".yaml", ".yml", ".sh", ".svg", "")
     for folder in ("mlflow_migration", "tests", "benchmarks", "images", "."):
         pattern = "*" if folder == "." else "**/*"
         for path in (ROOT / folder).glob(pattern):
-            if path.is_file() and path.suffix in (".py", ".md", ".toml", ".txt", ".cfg", ".yaml", ".yml", ".sh", ".svg"):
+            if path.is_file() and path.suffix in endings:
                 assert here not in path.read_text(encoding="utf-8", errors="replace"), path

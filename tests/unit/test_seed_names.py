@@ -1,4 +1,7 @@
-"""What the README of the earlier tool names exists here too, but for a written list that shrinks with each version."""
+"""What the README of the earlier tool names exists here too, but for a written list that shrinks with each version.
+
+The Databricks variables and profiles that it names are held by test_credentials.py.
+"""
 
 from __future__ import annotations
 

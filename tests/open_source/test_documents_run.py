@@ -1,0 +1,153 @@
+"""The commands that the documents show, really run: those marked with ``<!-- run -->``, one after the other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import pytest
+import requests
+
+from tests.documents import ROOT, Block, blocks, commands
+from tests.support.scripts import run_script
+from tests.support.servers import Server, clean_environment
+
+DOCUMENTS = ("single.md", "copy.md", "governance.md", "tools.md")
+SHOWN_RUN = "6b8f1c2a9d3e4f5061728394a5b6c7d8"
+EXPERIMENT = "sklearn-wine"
+
+
+def _post(server: Server, path: str, body: Dict[str, Any]) -> Dict[str, Any]:
+    response = requests.post(f"{server.uri}/api/2.0/mlflow/{path}", json=body, timeout=60)
+    response.raise_for_status()
+    found: Dict[str, Any] = response.json()
+    return found
+
+
+def _runs(server: Server, experiment: str, view: str = "ALL") -> Dict[str, Dict[str, Any]]:
+    found = requests.get(
+        f"{server.uri}/api/2.0/mlflow/experiments/get-by-name", {"experiment_name": experiment}, timeout=60
+    ).json()
+    body = {"experiment_ids": [found["experiment"]["experiment_id"]], "run_view_type": view, "max_results": 100}
+    return {run["info"]["run_name"]: run for run in _post(server, "runs/search", body).get("runs", [])}
+
+
+def _tags(run: Dict[str, Any]) -> Dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+
+
+def _make_run(server: Server, experiment_id: str, name: str, parent: str = "") -> str:
+    tags = [{"key": "mlflow.parentRunId", "value": parent}] if parent else []
+    body = {"experiment_id": experiment_id, "user_id": "mary", "run_name": name, "start_time": 1_700_000_000_000}
+    run_id = str(_post(server, "runs/create", {**body, "tags": tags})["run"]["info"]["run_id"])
+    points = [{"key": "rmse", "value": 0.9, "timestamp": 1_700_000_000_000 + i, "step": i} for i in range(3)]
+    _post(server, "runs/log-batch", {"run_id": run_id, "metrics": points, "params": [{"key": "depth", "value": "4"}]})
+    _post(server, "runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": 1_700_000_009_000})
+    return run_id
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Two servers, and what stands there for the names that the documents use."""
+
+    source: Server
+    destination: Server
+    run_id: str
+    suffix: str
+    folder: Path
+
+    def name(self, shown: str) -> str:
+        """The name of an experiment that the documents call ``shown``."""
+        return shown.replace(EXPERIMENT, EXPERIMENT + self.suffix)
+
+    def adapted(self, text: str) -> str:
+        """A block of a document, for these servers."""
+        text = text.replace("http://localhost:5000", self.source.uri)
+        text = text.replace("http://localhost:5001", self.destination.uri)
+        return self.name(text).replace(SHOWN_RUN, self.run_id).replace("/tmp/export", str(self.folder))
+
+
+@pytest.fixture
+def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
+    """A source with the experiment of the documents, and a destination without."""
+    source, destination = servers
+    suffix = uuid.uuid4().hex[:8]
+    experiment_id = _post(source, "experiments/create", {"name": EXPERIMENT + suffix})["experiment_id"]
+    run_id = _make_run(source, experiment_id, "sweep")
+    _make_run(source, experiment_id, "depth-4", parent=run_id)
+    _post(source, "runs/delete", {"run_id": _make_run(source, experiment_id, "gone")})
+    return Stage(source, destination, run_id, suffix, tmp_path)
+
+
+def _run(block: Block, stage: Stage) -> None:
+    text = stage.adapted(block.text)
+    if block.language == "python":
+        command = [sys.executable, "-c", text]
+        result = subprocess.run(
+            command, env=clean_environment(), cwd=stage.folder, capture_output=True, text=True, timeout=300
+        )
+        assert result.returncode == 0, f"{block.name}\n{result.stdout}\n{result.stderr}"
+        return
+    for words in commands(text):
+        done = run_script(words[0], *words[1:], cwd=stage.folder, check=None)
+        assert done.status == 0, f"{block.name}\n{done}"
+
+
+def test_shown_commands_do_what_the_text_says(stage: Stage) -> None:
+    for name in DOCUMENTS:
+        for block in blocks(ROOT / name):
+            if block.run:
+                _run(block, stage)
+    _check_copies(stage)
+    _check_files(stage)
+
+
+def _check_copies(stage: Stage) -> None:
+    destination = stage.destination
+    wanted = {"sweep": "active", "depth-4": "active", "gone": "deleted"}
+    copies = _runs(destination, stage.name(EXPERIMENT))
+    assert {name: run["info"]["lifecycle_stage"] for name, run in copies.items()} == wanted
+    assert set(_runs(destination, stage.name("sklearn-wine-one-run"))) == {"sweep"}
+    assert set(_runs(destination, stage.name("sklearn-wine-copied-run"))) == {"sweep"}
+    assert set(_runs(destination, stage.name("sklearn-wine-copy"), "ACTIVE_ONLY")) == {"sweep", "depth-4"}
+    assert _tags(copies["depth-4"])["mlflow.parentRunId"] == copies["sweep"]["info"]["run_id"]
+    assert _tags(copies["sweep"])["mlflow_exim.run_info.run_id"] == stage.run_id
+    assert _tags(copies["sweep"])["mlflow_exim.run_info.start_time"] == "1700000000000"
+    assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
+    lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
+    statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}
+    assert {line["status"] for line in lines if "kind" in line} <= statuses
+    assert all(line.get("event") in ("start", "note", "end") for line in lines if "kind" not in line)
+
+
+def _lines(path: Path) -> List[Dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _shape(value: Any, depth: int) -> Any:
+    if depth == 0 or not isinstance(value, dict):
+        return None
+    return {key: _shape(item, depth - 1) for key, item in value.items()}
+
+
+def _check_files(stage: Stage) -> None:
+    """What export_format.md shows has the keys of what is written."""
+    shown = [json.loads(block.text) for block in blocks(ROOT / "export_format.md") if block.language == "json"]
+    system, run, experiment = shown[0], shown[1], shown[2]
+    written = json.loads((stage.folder / "experiment" / stage.run_id / "run.json").read_text(encoding="utf-8"))
+    assert list(written) == ["system", "info", "mlflow"]
+    assert list(written["system"]) == list(system["system"])
+    assert _shape(written["info"], 1) == _shape(run["info"], 1)
+    assert list(written["mlflow"]) == list(run["mlflow"])
+    assert set(written["mlflow"]["info"]) == set(run["mlflow"]["info"])
+    written = json.loads((stage.folder / "experiment" / "experiment.json").read_text(encoding="utf-8"))
+    assert _shape(written["info"], 1) == _shape(experiment["info"], 1)
+    assert list(written["mlflow"]) == list(experiment["mlflow"])
+    entries = _lines(stage.folder / "experiment" / "id_map.jsonl")
+    documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## id_map.jsonl")[2]
+    assert all(f"`{key}`" in documented for entry in entries for key in entry if key != "source")
