@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import random
 import time
-import uuid
 from dataclasses import dataclass, replace
 from typing import Any, Dict, List, Optional
 
@@ -16,6 +15,7 @@ from tests.support.rest import Json, Rest, noise
 
 BATCH = 1000
 START_TIME = 1_700_000_000_000
+MODEL_UUID = "fedcba9876543210" * 2
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class _Everything:
         self.run("deleted leaf", parent=parent)
         self.run("deleted parent", parent=self.ids["level 0"])
         self.run("child of deleted", parent=self.ids["deleted parent"])
-        self.run("orphan", parent=uuid.uuid4().hex)
+        self.run("orphan", parent="0123456789abcdef" * 2)
 
     def states(self) -> None:
         for status in ("RUNNING", "FAILED", "KILLED", "SCHEDULED"):
@@ -267,7 +267,7 @@ class _Everything:
         info, run_id = run["info"], run["info"]["run_id"]
         text = (
             f"artifact_path: model\nflavors:\n  python_function:\n    loader_module: none\n"
-            f"mlflow_version: 2.9.2\nmodel_uuid: {uuid.uuid4().hex}\nrun_id: {run_id}\nutc_time_created: '2023-11-14'\n"
+            f"mlflow_version: 2.9.2\nmodel_uuid: {MODEL_UUID}\nrun_id: {run_id}\nutc_time_created: '2023-11-14'\n"
         )
         self.rest.put_file(info["artifact_uri"], "model/MLmodel", text.encode())
         self.rest.put_file(info["artifact_uri"], "model/data.pkl", noise("model", 1000))
@@ -312,7 +312,7 @@ class _Everything:
         if artifacts:
             text = (
                 f"artifact_path: {model['artifact_uri']}\nflavors: {{}}\nmlflow_version: 3.17.2\nmodel_id: {model_id}\n"
-                f"model_uuid: {uuid.uuid4().hex}\nrun_id: {run_id}\nutc_time_created: '2025-06-01'\n"
+                f"model_uuid: {MODEL_UUID}\nrun_id: {run_id}\nutc_time_created: '2025-06-01'\n"
             )
             for path, data in {
                 "MLmodel": text.encode(),

@@ -23,7 +23,7 @@ import pytest
 
 from tests.support.scripts import run_script as run_script_function
 from tests.support.scripts import start_script as start_script_function
-from tests.support.servers import NEWEST, NoEnvironment, Server
+from tests.support.servers import NEWEST, NoEnvironmentError, Server
 
 #: directory that all processes of one test run share, and the process whose end ends the servers
 SHARED_DIR = "MLFLOW_MIGRATION_TEST_DIR"
@@ -121,7 +121,7 @@ def _shared_server(name: str, version: str, wait: bool = True, **options: Any) -
     home = Path(os.environ[SHARED_DIR])
     try:
         server = Server(home / f"server-{name}", version, watch_pid=int(os.environ[MAIN_PID]), **options)
-    except NoEnvironment as ex:
+    except NoEnvironmentError as ex:
         pytest.skip(str(ex))
     with open(home / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -186,7 +186,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., S
         env: Dict[str, str] = {key: str(options.pop(key)) for key in list(options) if key.isupper()}
         try:
             made = Server(tmp_path_factory.mktemp("server"), version, workers, env=env, **options)
-        except NoEnvironment as ex:
+        except NoEnvironmentError as ex:
             pytest.skip(str(ex))
         started.append(made)
         return made.start() if start else made

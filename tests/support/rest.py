@@ -119,27 +119,39 @@ class Rest:
         """A logged model, deleted or not."""
         return dict(self.get(f"logged-models/{model_id}", {"allow_deleted": "true"})["model"])
 
+    def is_deleted_model(self, model_id: str) -> bool:
+        """Whether a logged model that exists is deleted: it cannot be had without asking for deleted ones."""
+        try:
+            self.get(f"logged-models/{model_id}")
+        except RestError as ex:
+            if ex.status == 404:
+                return True
+            raise
+        return False
+
     # ---- metrics
 
     def history(self, run_id: str, key: str) -> List[Json]:
         """All points of a metric of a run."""
-        params: Json = {"run_id": run_id, "metric_key": key, "max_results": 25000}
-        points: List[Json] = []
-        try:
-            while True:
-                reply = self.get("metrics/get-history", params)
-                points += reply.get("metrics") or []
-                if not reply.get("next_page_token"):
-                    return points
-                params["page_token"] = reply["next_page_token"]
-        except RestError:
-            if "page_token" in params:
-                raise
-        # a server of before paging
-        return list(self.get("metrics/get-history", {"run_id": run_id, "metric_key": key}).get("metrics") or [])
+        return list(self._points(run_id, key))
 
-    def histories(self, run_ids: List[str], key: str) -> Dict[str, List[Json]]:
-        """All points of a metric of at most 100 runs."""
+    def _points(self, run_id: str, key: str) -> Iterator[Json]:
+        params: Json = {"run_id": run_id, "metric_key": key, "max_results": 25000}
+        while True:
+            try:
+                reply = self.get("metrics/get-history", params)
+            except RestError:
+                if "max_results" not in params or "page_token" in params:
+                    raise
+                del params["max_results"]  # a server of before paging
+                continue
+            yield from reply.get("metrics") or []
+            if not reply.get("next_page_token"):
+                return
+            params["page_token"] = reply["next_page_token"]
+
+    def histories(self, run_ids: List[str], key: str) -> Dict[str, Iterable[Json]]:
+        """All points of a metric of at most 100 runs; long ones as iterators, since they may be millions."""
         if len(run_ids) > 1 and self._has_bulk:
             params = [("metric_key", key), ("max_results", "25000")] + [("run_id", run_id) for run_id in run_ids]
             try:
@@ -151,8 +163,8 @@ class Rest:
                 found: Dict[str, List[Json]] = {run_id: [] for run_id in run_ids}
                 for row in rows:
                     found[row["run_id"]].append(row)
-                return found
-        return {run_id: self.history(run_id, key) for run_id in run_ids}
+                return dict(found)
+        return {run_id: self._points(run_id, key) for run_id in run_ids}
 
     # ---- artifacts
 

@@ -25,7 +25,7 @@ OLD_VERSIONS = {"2.9": "2.9.2", "2.22": "2.22.5"}
 START_SECONDS = 240.0
 
 
-class NoEnvironment(Exception):
+class NoEnvironmentError(Exception):
     """There is no environment with the MLflow version asked for; the message says how to make it."""
 
 
@@ -33,7 +33,7 @@ def mlflow_env(version: str = NEWEST) -> str:
     """Path of the Python that has an MLflow server of a version.
 
     :param version: "newest" (this very environment), or a version such as "2.9.2", "2.9" or "2.22".
-    :raises NoEnvironment: it was not made.
+    :raises NoEnvironmentError: it was not made.
     """
     if version == NEWEST:
         return sys.executable
@@ -41,7 +41,7 @@ def mlflow_env(version: str = NEWEST) -> str:
     home = Path(os.environ.get("MLFLOW_MIGRATION_TEST_ENVS") or PROJECT / ".envs")
     python = home / f"mlflow-{version}" / "bin" / "python"
     if not python.exists():
-        raise NoEnvironment(f"no MLflow {version} in {home}: make .envs/mlflow-{version}")
+        raise NoEnvironmentError(f"no MLflow {version} in {home}: make .envs/mlflow-{version}")
     return str(python)
 
 
