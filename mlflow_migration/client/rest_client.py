@@ -74,9 +74,10 @@ class RestClient:
 
     :param connection: Where to, and with which credentials.
     :param workers: The most requests that are ever in flight; the number really used follows what the server shows.
+    :param direct: Use no proxy, whatever the environment says.
     """
 
-    def __init__(self, connection: Connection, workers: int = 8) -> None:
+    def __init__(self, connection: Connection, workers: int = 8, direct: bool = False) -> None:
         self.connection = connection
         self.url = connection.url
         self._adapter = _Adapter(pool_connections=2, pool_maxsize=max(workers, 1) + 2, max_retries=Retry(0, read=False))
@@ -85,7 +86,7 @@ class RestClient:
         self._send_options: Dict[str, Any] = {
             "verify": settings["verify"],
             "cert": connection.cert,
-            "proxies": settings["proxies"],
+            "proxies": {} if direct else settings["proxies"],
         }
         self._retries = int(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") or 8)
         self._timeout = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") or 120)

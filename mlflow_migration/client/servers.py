@@ -24,6 +24,7 @@ def open_tracking(
     two_sided: bool = False,
     workers: int = 8,
     mlflow_client: Any = None,
+    dry_run: bool = False,
 ) -> Iterator[Tracking]:
     """Give the tracking server of one side of a command.
 
@@ -32,6 +33,7 @@ def open_tracking(
     :param two_sided: The command has two sides.
     :param workers: The most requests in flight.
     :param mlflow_client: A given MlflowClient: it decides server and credentials.
+    :param dry_run: Nothing will be written, so what is no server is not made or changed either.
     :raises BadInput: The server can't be reached, or the URI is malformed.
     """
     from mlflow_migration.client.local_server import is_server_uri, serve
@@ -39,10 +41,10 @@ def open_tracking(
     given = str(mlflow_client.tracking_uri) if mlflow_client is not None else resolve_uri(uri, side)
     is_server = is_client_of_server(mlflow_client) if mlflow_client is not None else is_server_uri(given)
     if not is_server:
-        with serve(given, writable=side == "dst") as url:
+        with serve(given, writable=side == "dst" and not dry_run) as url:
             connection = connect(url, two_sided=True)
             # messages and files name what the user gave
-            tracking = Tracking(RestClient(connection, workers))
+            tracking = Tracking(RestClient(connection, workers, direct=True))
             tracking.uri = without_userinfo(given)
             tracking.is_private = True
             yield tracking

@@ -172,7 +172,7 @@ def main(**options: Any) -> int:
     reports = report_dir(options["report_dir"], directory)
 
     def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "dst", workers=options["workers"]) as tracking:
+        with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:
             check_rights(tracking, job.ledger, options["require_admin"], "write")
             note_databricks_options(job, options)
             with closing(IdMap(reports, tracking.uri, writable=not job.dry_run)) as id_map:
