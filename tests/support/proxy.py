@@ -5,7 +5,7 @@
         ...  # talk to proxy.uri
         assert proxy.count("POST", "*/runs/create") == 4
 
-Raw sockets, a thread and one kept-alive upstream connection per client connection: it adds about 0.1 ms a request. Bodies
+Raw sockets, a thread and one kept-alive upstream connection per client connection: adds about 0.1 ms a request. Bodies
 pass through in blocks of 64 kB and are never held.
 """
 
