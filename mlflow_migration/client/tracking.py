@@ -130,13 +130,34 @@ class Tracking:
         body = {"experiment_id": experiment_id, "key": key, "value": value}
         self.rest.post(f"{API}/experiments/set-experiment-tag", body)
 
+    def delete_experiment_tag(self, experiment_id: str, key: str) -> bool:
+        """Remove a tag of an active experiment; False if the server is too old for that."""
+
+        def call() -> bool:
+            try:
+                self.rest.post(f"{API}/experiments/delete-experiment-tag", {"experiment_id": experiment_id, "key": key})
+            except NotFound as ex:
+                if not ex.error_code:
+                    raise
+            return True
+
+        return bool(self.rest.optional("delete-experiment-tag", call))
+
     def delete_experiment(self, experiment_id: str) -> None:
-        """Mark an experiment and all its runs as deleted."""
-        self.rest.post(f"{API}/experiments/delete", {"experiment_id": experiment_id})
+        """Mark an experiment and all its runs as deleted; it is no error if it is so already."""
+        self._set_experiment_stage("delete", experiment_id, "deleted")
 
     def restore_experiment(self, experiment_id: str) -> None:
-        """Make a deleted experiment active again, with those runs that were deleted together with it."""
-        self.rest.post(f"{API}/experiments/restore", {"experiment_id": experiment_id})
+        """Make a deleted experiment active again, with all its runs; it is no error if it is so already."""
+        self._set_experiment_stage("restore", experiment_id, "active")
+
+    def _set_experiment_stage(self, verb: str, experiment_id: str, stage: str) -> None:
+        try:
+            self.rest.post(f"{API}/experiments/{verb}", {"experiment_id": experiment_id})
+        except Refused:
+            # a second attempt is refused when the first, whose reply got lost, took effect
+            if self.experiment(experiment_id).get("lifecycle_stage") != stage:
+                raise
 
     # -- runs ---------------------------------------------------------------------------------------------------
 
@@ -188,12 +209,19 @@ class Tracking:
         self.rest.post(f"{API}/runs/update", {"run_id": run_id, **fields})
 
     def delete_run(self, run_id: str) -> None:
-        """Mark a run as deleted."""
-        self.rest.post(f"{API}/runs/delete", {"run_id": run_id})
+        """Mark a run as deleted; it is no error if it is so already."""
+        self._set_run_stage("delete", run_id, "deleted")
 
     def restore_run(self, run_id: str) -> None:
-        """Make a deleted run active again."""
-        self.rest.post(f"{API}/runs/restore", {"run_id": run_id})
+        """Make a deleted run active again; it is no error if it is so already."""
+        self._set_run_stage("restore", run_id, "active")
+
+    def _set_run_stage(self, verb: str, run_id: str, stage: str) -> None:
+        try:
+            self.rest.post(f"{API}/runs/{verb}", {"run_id": run_id})
+        except Refused:
+            if self.run(run_id)["info"].get("lifecycle_stage") != stage:
+                raise
 
     def log_batch(self, run_id: str, metrics: List[Json], params: List[Json], tags: List[Json]) -> None:
         """Log at most LOG_BATCH values; it may be repeated, the server drops what it has."""
@@ -304,12 +332,26 @@ class Tracking:
         return self.rest.post_once(f"{API}/logged-models", body, find, lambda reply: dict(reply["model"]))
 
     def log_model_params(self, model_id: str, params: List[Json]) -> None:
-        """Add params to a logged model that is not final yet."""
-        self.rest.post(f"{API}/logged-models/{_path(model_id)}/params", {"model_id": model_id, "params": params})
+        """Add params to a logged model, which has none of them yet."""
+
+        def find() -> Optional[bool]:
+            there = tag_dict((self.logged_model(model_id).get("data") or {}).get("params"))
+            return True if tag_dict(params).items() <= there.items() else None
+
+        body = {"model_id": model_id, "params": params}
+        self.rest.post_once(f"{API}/logged-models/{_path(model_id)}/params", body, find, lambda reply: True)
 
     def set_model_tags(self, model_id: str, tags: List[Json]) -> None:
         """Set tags of a logged model."""
         self.rest.patch(f"{API}/logged-models/{_path(model_id)}/tags", {"model_id": model_id, "tags": tags})
+
+    def delete_model_tag(self, model_id: str, key: str) -> None:
+        """Remove a tag of a logged model; it is no error if there is none. Raises NotFound for a key with a slash."""
+        try:
+            self.rest.delete(f"{API}/logged-models/{_path(model_id)}/tags/{quote(key, safe='')}")
+        except NotFound as ex:
+            if not ex.error_code:  # no such route: the server takes the slash for the end of the key
+                raise
 
     def finalize_logged_model(self, model_id: str, status: str) -> None:
         """Set the status, LOGGED_MODEL_READY or LOGGED_MODEL_UPLOAD_FAILED."""

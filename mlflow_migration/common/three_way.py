@@ -8,8 +8,9 @@ Where only the source moved the destination follows; where the destination moved
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional
+from typing import AbstractSet, Any, Dict, List, Optional
 
 from mlflow_migration.client import json_codec
 
@@ -25,6 +26,8 @@ def short(value: Any) -> str:
 def number(value: Any) -> Any:
     """Return a metric value in the one form in which two equal ones are equal."""
     value = json_codec.encode_number(value)
+    if value in ("Infinity", "-Infinity"):
+        return sys.float_info.max * (1 if value == "Infinity" else -1)  # what a server makes of it
     # a server reads -0.0 and 0.0 back as the same number, and whole numbers as floats
     return value if isinstance(value, str) else float(value) + 0.0
 
@@ -50,7 +53,14 @@ class Plan:
         return not (self.write or self.drop)
 
 
-def plan(source: State, destination: State, base: Optional[State], overwrite: bool, unfinished: bool) -> Plan:
+def plan(
+    source: State,
+    destination: State,
+    base: Optional[State],
+    overwrite: bool,
+    unfinished: bool,
+    begun: AbstractSet[str] = frozenset(),
+) -> Plan:
     """Compare three states.
 
     :param source: What the source has, in terms of the destination's ids.
@@ -58,17 +68,17 @@ def plan(source: State, destination: State, base: Optional[State], overwrite: bo
     :param base: What the last import left there; None if that is not known.
     :param overwrite: Let the source win where the destination was edited.
     :param unfinished: Without a base: an import was cut off here, so what is there is not what anybody wanted.
+    :param begun: Fields that an import was about to write when it was cut off.
     """
     result = Plan()
     for name in sorted({**source, **destination, **(base or {})}):
         wanted, there = source.get(name), destination.get(name)
         if wanted == there:
             continue
-        if base is not None:
-            follow = there == base.get(name)
-        else:
-            # points can only be added, so a metric that moved at the source simply gets the rest
-            follow = there is None or unfinished or (name.startswith("metric:") and wanted is not None)
+        # points can only be added, so a metric that moved at the source simply gets the rest
+        added = name.startswith("metric:") and wanted is not None and wanted != (base or {}).get(name)
+        follow = name in begun or added
+        follow = follow or (there == base.get(name) if base is not None else there is None or unfinished)
         if not (follow or overwrite):
             result.differs.append(name)
         elif wanted is not None:

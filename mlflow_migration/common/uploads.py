@@ -59,29 +59,30 @@ class Uploads:
         check_mlmodel(path, content)
         return rewritten(content, replacements)
 
+    def unreadable(self) -> List[Tuple[str, Exception]]:
+        """Return the files that the directory does not have as it should, with the reason."""
+        outcomes = self._job.executor.gather(self._check, sorted(self.sizes))
+        return [(outcome.item, outcome.error) for outcome in outcomes if outcome.error is not None]
+
     def send(self, paths: Sequence[str]) -> List[Tuple[str, Exception]]:
         """Upload files; returns those that could not be, with the reason."""
         outcomes = self._job.executor.gather(self._send, paths)
         return [(outcome.item, outcome.error) for outcome in outcomes if outcome.error is not None]
 
-    def _send(self, path: str) -> None:
+    def _check(self, path: str) -> None:
         if path in self._bad:
             raise self._bad[path]
-        size = self.sizes[path]
-        if path in self._texts:
-            self._store.write(path, lambda: io.BytesIO(self._texts[path]), size)
-        else:
-            name = f"{self._folder}/{path}"
-            found = self._source.size(name)
-            if found != size:
-                what = (
-                    "is missing in the directory"
-                    if found is None
-                    else f"has {found} bytes in the directory, not {size}"
-                )
-                raise BadDirectory(f"{self._source.path}/{name} {what}")
-            self._store.write(path, lambda: self._open(name), size)
-        self._job.progress.advance(0, bytes=size)
+        name, size = f"{self._folder}/{path}", self.sizes[path]
+        found = size if path in self._texts else self._source.size(name)
+        if found != size:
+            what = "is missing in the directory" if found is None else f"has {found} bytes in the directory, not {size}"
+            raise BadDirectory(f"{self._source.path}/{name} {what}")
 
-    def _open(self, name: str) -> BinaryIO:
-        return self._source.open_read(name)
+    def _send(self, path: str) -> None:
+        self._check(path)
+        self._store.write(path, lambda: self._open(path), self.sizes[path])
+        self._job.progress.advance(0, bytes=self.sizes[path])
+
+    def _open(self, path: str) -> BinaryIO:
+        text = self._texts.get(path)
+        return self._source.open_read(f"{self._folder}/{path}") if text is None else io.BytesIO(text)

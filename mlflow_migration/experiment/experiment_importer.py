@@ -12,7 +12,7 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.old_layouts import canonical_experiment, logged_model_dirs, run_dirs
 from mlflow_migration.common.source_tags import mk_source_tags_mlflow_tag, set_source_tags_for_field
-from mlflow_migration.common.three_way import State, plan, settled, short, words
+from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
 from mlflow_migration.run.import_run import model_importer
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
@@ -35,6 +35,7 @@ class ExperimentImporter:
         self._name = name
         self._lock = threading.Lock()
         self._refused: Dict[str, str] = {}
+        self._unsettled = False
         self._there = tracking.experiment_by_name(name)
         self._existed = self._there is not None
         self._active = self._there is None or self._there.get("lifecycle_stage") != "deleted"
@@ -48,6 +49,8 @@ class ExperimentImporter:
             self._tracking, self._job, self._settings, experiment_id, self._id_map, self._models, self._wake
         )
         if self._existed:
+            self._unsettled = bool((self._found() or {}).get("unsettled"))
+            self.runs.any_stage = self._unsettled
             self.runs.load()
 
     def import_experiment(self, directory: ExportDir, unchanged: Sequence[str] = ()) -> RunImporter:
@@ -76,7 +79,10 @@ class ExperimentImporter:
         assert self.runs is not None
         self._import_runs(self.runs, directory, unchanged)
         status, reason, base = self._bring_up_to_date(wanted)
-        self._set_lifecycle(deleted, self.runs)
+        different = self._set_lifecycle(deleted, self.runs)
+        if different:
+            status = "differs" if status == "unchanged" else status
+            reason = "; ".join(filter(None, [reason, different]))
         self._record(source, status, reason, base)
         return self.runs
 
@@ -101,6 +107,7 @@ class ExperimentImporter:
             experiment_id = self._tracking.create_experiment(self._name, {})
             for key, value in tags.items():
                 self._set_tag(experiment_id, key, value)
+        self._id_map.record("experiment", experiment_id, self._name, experiment_id, base={})
         self._there = {**self._tracking.experiment(experiment_id), "created": True}
 
     def _set_tag(self, experiment_id: str, key: str, value: str) -> None:
@@ -114,6 +121,7 @@ class ExperimentImporter:
         """Make a deleted experiment active for the time of writing; :meth:`_set_lifecycle` puts it back."""
         with self._lock:
             if not self._active and self._there is not None:
+                self._unsettle()
                 self._tracking.restore_experiment(self._there["experiment_id"])
                 self._active = True
 
@@ -126,38 +134,81 @@ class ExperimentImporter:
             base = {name: value for name, value in wanted.items() if name not in self._refused}
             return ("incomplete" if self._refused else "copied"), "; ".join(self._refused.values()) or None, base
         there = {"tag:" + key: short(value) for key, value in tag_dict(self._there.get("tags")).items()}
-        entry = self._id_map.find("experiment", self._there["experiment_id"], self._name)
-        if entry is None and not self._settings.overwrite:
+        entry = self._found()
+        known = entry["base"] if entry is not None else None
+        if known is None and not self._settings.overwrite:
             # an experiment that was there before is somebody's own: its tags are left alone
             different = sorted(name for name, value in wanted.items() if there.get(name) != value)
             reason = f"it was there before, so its tags are left alone: {words(different)}" if different else None
             return ("differs" if different else "unchanged"), reason, None
-        todo = plan(wanted, there, entry["base"] if entry else None, self._settings.overwrite, unfinished=False)
-        todo.differs = [name for name in todo.differs if name in wanted or entry is not None]
+        todo = plan(wanted, there, known, self._settings.overwrite, unfinished=False)
+        todo.differs = [name for name in todo.differs if name in wanted or known is not None]
         if not self._job.dry_run:
-            for name in todo.write:
-                self._wake()
-                self._set_tag(self._there["experiment_id"], name[len("tag:") :], tags[name[len("tag:") :]])
-        base = settled(wanted, entry["base"] if entry else None, todo, list(self._refused))
-        # REST can't remove a tag of an experiment
-        left = todo.drop + todo.differs
+            self._write_tags(self._there["experiment_id"], tags, todo)
+        base = settled(wanted, known, todo, list(self._refused))
+        left = todo.differs
         reason = "; ".join([*self._refused.values()] + ([f"left alone: {words(left)}"] if left else []))
-        status = "incomplete" if self._refused else "updated" if todo.write else "differs" if left else "unchanged"
-        return status, reason or None, base
+        status = "incomplete" if self._refused else "differs" if left else "unchanged"
+        return status if todo.empty else "incomplete" if self._refused else "updated", reason or None, base
 
-    def _set_lifecycle(self, deleted: bool, runs: RunImporter) -> None:
-        if not deleted or not self._active or self._job.dry_run or self._there is None:
-            return
-        self._tracking.delete_experiment(self._there["experiment_id"])
-        # that has deleted all runs; those that are active in the source's deleted experiment come back
-        for src_id in runs.active:
-            self._tracking.restore_run(runs.ids[src_id])
+    def _write_tags(self, experiment_id: str, tags: Mapping[str, str], todo: Plan) -> None:
+        for name in todo.write:
+            self._wake()
+            self._set_tag(experiment_id, name[len("tag:") :], tags[name[len("tag:") :]])
+        for name in list(todo.drop):
+            self._wake()
+            if not self._tracking.delete_experiment_tag(experiment_id, name[len("tag:") :]):
+                todo.drop.remove(name)
+                todo.differs.append(name)
+
+    def _found(self) -> Optional[Json]:
+        """Return what the id map has of the experiment."""
+        return self._id_map.find("experiment", str((self._there or {}).get("experiment_id", "")), self._name)
+
+    def _unsettle(self) -> None:
+        """Say before it is done that the stages of all runs change with the experiment's, until they are set."""
+        self._unsettled = True
+        dst_id = str((self._there or {}).get("experiment_id", ""))
+        base = (self._found() or {}).get("base")
+        self._id_map.record("experiment", dst_id, self._name, dst_id, base=base, unsettled=True)
+
+    def _set_lifecycle(self, deleted: bool, runs: RunImporter) -> Optional[str]:
+        """Set the stages of the experiment and, as they change with it, of its runs; return what is left alone."""
+        if self._there is None:
+            return None
+        if deleted and self._active and not (self._is_ours(runs) or self._settings.overwrite):
+            return "it was there before, so it is left active although the source's is deleted"
+        if self._job.dry_run:
+            return None
+        if deleted and self._active:
+            self._unsettle()
+            self._tracking.delete_experiment(self._there["experiment_id"])
+        elif not deleted:
+            self._wake()
+        if not self._unsettled:
+            return None
+        # deleting an experiment deletes all its runs, restoring it restores them all
+        change, stage = (self._tracking.restore_run, "active") if deleted else (self._tracking.delete_run, "deleted")
+        there = [run_id for run_id in runs.ids if runs.stages.get(run_id) == stage]
+        self._unsettled = False
+        for outcome in self._job.executor.gather(lambda run_id: change(runs.ids[run_id]), there):
+            if outcome.error is not None:
+                self._unsettled = True
+                self._job.failed("lifecycle", outcome.item, outcome.error)
+        return None
+
+    def _is_ours(self, runs: RunImporter) -> bool:
+        """Tell whether an import has made the experiment."""
+        return bool((self._there or {}).get("created")) or self._found() is not None or runs.only_copies
 
     def _record(self, source: Json, status: str, reason: Optional[str], base: Optional[State]) -> None:
         src_id = str(source.get("experiment_id") or "")
         dst_id = str((self._there or {}).get("experiment_id") or "")
-        if base is not None and not self._job.dry_run:
-            self._id_map.record("experiment", dst_id, self._name, dst_id, base=base, source=src_id)
+        if (base is not None or self._found() is not None) and not self._job.dry_run:
+            self._id_map.record(
+                "experiment", dst_id, self._name, dst_id, base=base, source=src_id,
+                **({"unsettled": True} if self._unsettled else {}),
+            )  # fmt: skip
         self._job.ledger.record(
             "experiment", status, src_id, dst_id=dst_id or None, name=self._name, reason=reason,
             losses=["values"] if self._refused else [],
@@ -169,7 +220,7 @@ class ExperimentImporter:
         found = [item for item in run_dirs(directory) if item[0] not in set(unchanged)]
         self._job.ledger.expect("run", len(found))
         self._job.progress.add_total(len(found) + len(unchanged))
-        self._models.load(logged_model_dirs(directory), self._existed)
+        self._models.load(logged_model_dirs(directory), {*unchanged, *(run_id for run_id, _ in found)}, self._existed)
         first: List[Tuple[str, ExportDir]] = []
         later: List[Tuple[str, ExportDir]] = []
         for outcome in self._job.executor.imap(lambda item: runs.waits(*item), found):
@@ -181,11 +232,14 @@ class ExperimentImporter:
             self._job.progress.advance()
         for part in (first, later):
             part.sort(key=lambda item: order[item[0]])
+            if part is later and self._models.any:
+                # what fails here fails again below, where it is recorded
+                for _ in self._job.executor.imap(lambda item: runs.begin(*item), part):
+                    pass
+                self._models.import_rest()
             for done in self._job.executor.imap(lambda item: runs.import_run(*item), part):
                 if done.error is not None:
                     self._job.failed("run", done.item[0], done.error)
                 self._job.progress.advance()
-            if part is first:
-                self._models.import_rest({src_id for src_id, _ in later})
         runs.link_parents()
         self._models.finish()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import AbstractSet, Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from typing import AbstractSet, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
-from mlflow_migration.client.errors import NotFound, describe
+from mlflow_migration.client.errors import NotFound, Refused, describe
 from mlflow_migration.client.tracking import LOG_BATCH, MODEL_KEY, Tracking, tag_list
 from mlflow_migration.common.artifacts import logged_model_store
 from mlflow_migration.common.export_dir import ExportDir
@@ -48,22 +48,30 @@ class ModelImporter:
         self._mlmodel_fix, self._overwrite = mlmodel_fix, overwrite
         self._sources: Dict[str, _Source] = {}
         self._by_run: Dict[str, List[str]] = {}
+        self._measured: Dict[str, Dict[str, None]] = {}
+        self._owed: Dict[str, Dict[str, None]] = {}
+        self._linked: Dict[str, Sequence[str]] = {}
+        self._runs_to_come: AbstractSet[str] = frozenset()
         self._there: Dict[str, Json] = {}
         self._by_key: Dict[str, Json] = {}
         self._locations: Dict[str, Tuple[str, str]] = {}
         self._done: Set[str] = set()
         self._deletions: Dict[str, str] = {}
         self._lock = threading.Lock()
-        self._run_ids: Dict[str, str] = {}
+        self.run_ids: Mapping[str, str] = {}
+        """Destination run ids by source run id; what imports the runs sets it."""
         self.ids: Dict[str, str] = {}
         """Destination model ids by source model id."""
 
-    def load(self, directories: Iterable[Tuple[str, ExportDir]], existed: bool = True) -> None:
+    def load(self, directories: Sequence[Tuple[str, ExportDir]], runs: AbstractSet[str], existed: bool = True) -> None:
         """Read which logged models the directory and the destination's experiment have.
 
         :param directories: Id and directory of each logged model.
+        :param runs: Source ids of the runs that will be imported with them.
         :param existed: The destination's experiment was there before.
         """
+        self._runs_to_come = runs
+        self._job.ledger.expect("logged_model", len(directories))
         for model_id, directory in directories:
             try:
                 doc = directory.read_json(LOGGED_MODEL_FILE)
@@ -71,9 +79,10 @@ class ModelImporter:
                 source = _Source(body, doc.get("info") or {}, directory)
                 self._by_run.setdefault(body.get("source_run_id") or "", []).append(model_id)
                 self._sources[model_id] = source
+                for metric in body.get("metrics") or ():
+                    self._measured.setdefault(metric.get("run_id") or "", {})[model_id] = None
             except Exception as ex:  # noqa: BLE001 -- whatever is wrong with one directory is said of that one
                 self._job.failed("logged_model", model_id, ex)
-        self._job.ledger.expect("logged_model", len(self._sources))
         earlier = list(self._id_map.entries("logged_model", self._experiment_id))
         self.ids.update((entry["src_id"], entry["dst_id"]) for entry in earlier)
         if not existed or not (self._sources or earlier):
@@ -95,12 +104,7 @@ class ModelImporter:
         :param linked: Ids of the models that the run has as inputs or outputs.
         """
         own = self._by_run.get(src_run_id, ())
-        measured = (
-            model_id
-            for model_id, source in self._sources.items()
-            if any(metric.get("run_id") == src_run_id for metric in source.doc.get("metrics") or ())
-        )
-        needed = {*linked, *measured} & set(self._sources)
+        needed = (set(linked) & set(self._sources)).union(self._measured.get(src_run_id, ()))
         return any(model_id not in self._done and model_id not in own for model_id in needed)
 
     @property
@@ -121,43 +125,40 @@ class ModelImporter:
 
     # -- import -------------------------------------------------------------------------------------------------
 
-    def import_for_run(self, src_run_id: str, dst_run_id: str) -> None:
-        """Import the models that a run has made; what fails is recorded."""
-        with self._lock:
-            self._run_ids[src_run_id] = dst_run_id
-        for model_id in self._by_run.get(src_run_id, ()):
-            self._guarded(model_id, dst_run_id)
+    def import_for_run(self, src_run_id: str, linked: Sequence[str] = ()) -> None:
+        """Import the models that a run has made; what fails is recorded.
 
-    def import_rest(self, runs_to_come: AbstractSet[str] = frozenset()) -> None:
-        """Import the models whose run is not imported, or that have none.
-
-        :param runs_to_come: Source ids of runs that will be imported after this, with their models.
+        :param linked: Ids of the models that the destination's run has as outputs.
         """
-        for model_id, source in self._sources.items():
-            run_id = source.doc.get("source_run_id") or ""
-            if run_id not in runs_to_come:
-                self._guarded(model_id, self._run_ids.get(run_id))
+        self._linked[src_run_id] = linked
+        for model_id in self._by_run.get(src_run_id, ()):
+            self._guarded(model_id)
 
-    def _guarded(self, model_id: str, run_id: Optional[str]) -> None:
+    def import_rest(self) -> None:
+        """Import the models that have not come with their run."""
+        for outcome in self._job.executor.imap(self._guarded, list(self._sources)):
+            outcome.get()
+
+    def _guarded(self, model_id: str) -> None:
         with self._lock:
             if model_id in self._done:
                 return
             self._done.add(model_id)
-        outcome = self._job.executor.gather(lambda _: self._import(model_id, run_id), [None])[0]
-        if outcome.error is not None:
-            self._job.failed("logged_model", model_id, outcome.error)
+        error = self._job.executor.gather(self._import, [model_id])[0].error
+        if isinstance(error, NotFound) and not error.error_code:
+            old = Refused("the destination is too old to hold logged models", http_status_code=404)
+            self._job.lost("logged_model", model_id, old, "logged-models")
+        elif error is not None:
+            self._job.failed("logged_model", model_id, error)
 
-    def _import(self, src_id: str, run_id: Optional[str]) -> None:
+    def _import(self, src_id: str) -> None:
         source = self._sources[src_id]
         doc = source.doc
         entry = self._id_map.find("logged_model", self._experiment_id, src_id)
         there = self._find(src_id, doc, entry)
-        if there is None and self._job.dry_run:
-            self._job.ledger.record("logged_model", "copied", src_id, name=doc.get("name"))
-            return
         created = there is None
         if there is None:
-            there = self._create(src_id, doc, run_id)
+            there = {**doc, "model_id": src_id} if self._job.dry_run else self._create(src_id, doc)
         with self._lock:
             self.ids[src_id] = there["model_id"]
             self._locations[src_id] = (doc.get("artifact_location") or "", there.get("artifact_location") or "")
@@ -168,15 +169,24 @@ class ModelImporter:
         uploads.open(source.directory, ARTIFACTS, self._sizes(source), self._all_replacements())
         wanted = _state(doc, uploads.sizes)
         now = _state(there, {} if created else uploads.there())
+        if self._job.dry_run and created:
+            now = {}
         base = entry["base"] if entry is not None and entry["dst_id"] == there["model_id"] and not created else None
-        unfinished = base is None and now["status"] not in _FINAL
-        todo = plan(wanted, now, now if created else base, self._overwrite, unfinished)
-        if not self._job.dry_run:
-            for path, ex in self._write(doc, there, todo, uploads):
-                problems.append(f"artifact {path}: {describe(ex)}")
-                losses.add("artifacts")
-                missing.append(f"artifact:{path}")
+        unfinished = base is None and now.get("status") not in _FINAL
+        # deleting it is the last that an import does, and nothing but an import can have meant to
+        begun = {"lifecycle"} if wanted["lifecycle"] == "deleted" else set()
+        todo = plan(wanted, now, now if created else base, self._overwrite, unfinished, begun)
+        for path, ex in self._write(doc, there, todo, uploads):
+            problems.append(f"artifact {path}: {describe(ex)}")
+            losses.add("artifacts")
+            missing.append(f"artifact:{path}")
+            if not self._job.dry_run:
                 self._job.lost("artifact", f"{src_id}/{path}", ex, "artifacts")
+        for metric in self._orphans(src_id, doc, todo):
+            problems.append(f"metric {metric.get('key')}: its run {metric.get('run_id')} is not at the destination")
+            losses.add("values")
+            missing.append(_metric_name(metric))
+        if not self._job.dry_run:
             self._id_map.record(
                 "logged_model", self._experiment_id, src_id, there["model_id"],
                 base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint"),
@@ -186,16 +196,23 @@ class ModelImporter:
 
     def _find(self, src_id: str, doc: Json, entry: Optional[Json]) -> Optional[Json]:
         there = self._by_key.get(src_id) or self._there.get((doc.get("tags") or {}).get(MODEL_KEY, ""))
-        if there is None and entry is not None:
-            # deleted ones are not in any listing
+        if there is not None:
+            return there
+        # deleted ones are not in any listing
+        candidates = [entry["dst_id"]] if entry is not None else []
+        if doc.get("lifecycle_stage") == "deleted":
+            linked = self._linked.get(doc.get("source_run_id") or "", ())
+            candidates += [model_id for model_id in linked if model_id not in self._there]
+        for model_id in candidates:
             try:
-                found = flat(self._tracking.logged_model(entry["dst_id"]), deleted=True)
+                found = flat(self._tracking.logged_model(model_id), deleted=True)
             except NotFound:
-                return None
-            there = found if found["tags"].get(MODEL_KEY) == src_id else None
-        return there
+                continue
+            if found["tags"].get(MODEL_KEY) == src_id:
+                return found
+        return None
 
-    def _create(self, src_id: str, doc: Json, run_id: Optional[str]) -> Json:
+    def _create(self, src_id: str, doc: Json) -> Json:
         params = tag_list(doc.get("params") or {})
         tags = {key: value for key, value in (doc.get("tags") or {}).items() if key not in _SERVER_TAGS}
         body: Json = {
@@ -206,18 +223,15 @@ class ModelImporter:
         }
         if doc.get("model_type"):
             body["model_type"] = doc["model_type"]
-        if run_id or doc.get("source_run_id"):
-            body["source_run_id"] = run_id or doc["source_run_id"]
+        if doc.get("source_run_id"):
+            body["source_run_id"] = self.run_ids.get(doc["source_run_id"], doc["source_run_id"])
 
         def find() -> Optional[Json]:
             for page in self._tracking.search_logged_models([self._experiment_id], f"tags.`{MODEL_KEY}` = '{src_id}'"):
                 return dict(page[0])
             return None
 
-        model = self._tracking.create_logged_model(body, find)
-        for start in range(_PARAMS_AT_ONCE, len(params), _PARAMS_AT_ONCE):
-            self._tracking.log_model_params(model["info"]["model_id"], params[start : start + _PARAMS_AT_ONCE])
-        return flat(model)
+        return flat(self._tracking.create_logged_model(body, find))
 
     def _known_problems(self, source: _Source) -> Tuple[List[str], Set[str], List[str]]:
         problems = [f"already in the export: {problem}" for problem in source.info.get("incomplete") or ()]
@@ -231,23 +245,29 @@ class ModelImporter:
     def _all_replacements(self) -> List[Tuple[str, str]]:
         if not self._mlmodel_fix:
             return []
-        with self._lock:
-            runs = list(self._run_ids.items())
-        return self.replacements() + runs
+        return self.replacements() + list(self.run_ids.items())
 
     def _write(self, doc: Json, there: Json, todo: Plan, uploads: Uploads) -> List[Tuple[str, Exception]]:
+        if self._job.dry_run:
+            return uploads.unreadable()
         model_id = there["model_id"]
         tags = _only(doc.get("tags") or {}, "tag:", todo)
         if tags:
             self._tracking.set_model_tags(model_id, tag_list(tags))
-        params = _only(doc.get("params") or {}, "param:", todo)
-        if params and there.get("status") not in _FINAL:
-            self._tracking.log_model_params(model_id, tag_list(params))
+        for name in [name for name in todo.drop if name.startswith("tag:")]:
+            try:
+                self._tracking.delete_model_tag(model_id, name[len("tag:") :])
+            except NotFound:  # no request can name it
+                todo.drop.remove(name)
+                todo.differs.append(name)
+        params = tag_list(_only(doc.get("params") or {}, "param:", todo))
+        for start in range(0, len(params), _PARAMS_AT_ONCE):
+            self._tracking.log_model_params(model_id, params[start : start + _PARAMS_AT_ONCE])
         failed = uploads.send([name[len("artifact:") :] for name in todo.write if name.startswith("artifact:")])
         if "status" in todo.write and doc.get("status") in _FINAL:
             self._tracking.finalize_logged_model(model_id, doc["status"])
         if "lifecycle" in todo.write and doc.get("lifecycle_stage") == "deleted":
-            self._deletions[model_id] = doc.get("source_run_id") or ""
+            self._deletions[model_id] = str(doc.get("model_id"))
         return failed
 
     def _record(
@@ -258,31 +278,55 @@ class ModelImporter:
             problems = [*problems, f"changed at the destination and left alone: {words(todo.differs)}"]
             status = "differs" if status == "unchanged" else status
         self._job.ledger.record(
-            "logged_model", status, src_id, dst_id=there["model_id"], name=doc.get("name"),
+            "logged_model", status, src_id, dst_id=None if self._job.dry_run and created else there["model_id"],
+            name=doc.get("name"),
             reason="; ".join(problems) or None, losses=sorted(losses),
         )  # fmt: skip
 
     # -- what needs runs ----------------------------------------------------------------------------------------
 
+    def _orphans(self, src_id: str, doc: Json, todo: Plan) -> List[Json]:
+        """Return the metrics that a model got in runs that are not at the destination; note those to be written."""
+        orphans: List[Json] = []
+        for metric in doc.get("metrics") or ():
+            run_id = metric.get("run_id") or ""
+            if _metric_name(metric) not in todo.write:
+                continue
+            if run_id in self._runs_to_come or run_id in self.run_ids:
+                with self._lock:
+                    self._owed.setdefault(run_id, {})[src_id] = None
+            else:
+                orphans.append(metric)
+        return orphans
+
     def log_metrics(self, src_run_id: str, dst_run_id: str) -> None:
         """Write the metrics that models got in a run, while that run can be written to."""
+        with self._lock:
+            self._owed.pop(src_run_id, None)
+        self._log_metrics(src_run_id, dst_run_id, self._measured.get(src_run_id, ()))
+
+    def _log_metrics(self, src_run_id: str, dst_run_id: str, models: Iterable[str]) -> None:
         points = [
             _point(metric, self.ids[model_id])
-            for model_id, source in self._sources.items()
+            for model_id in models
             if model_id in self.ids
-            for metric in source.doc.get("metrics") or ()
+            for metric in self._sources[model_id].doc.get("metrics") or ()
             if metric.get("run_id") == src_run_id
         ]
         for start in range(0, len(points), LOG_BATCH):
             self._tracking.log_batch(dst_run_id, points[start : start + LOG_BATCH], [], [])
 
     def finish(self) -> None:
-        """Delete the models that are deleted at the source, now that all links to them are made."""
-        for model_id in self._deletions:
-            try:
-                self._tracking.delete_logged_model(model_id)
-            except NotFound:
-                continue
+        """Write metrics that did not travel with their runs, and delete models, now that all links to them are made."""
+        owed = [] if self._job.dry_run else [item for item in self._owed.items() if item[0] in self.run_ids]
+        for done in self._job.executor.gather(
+            lambda item: self._log_metrics(item[0], self.run_ids[item[0]], item[1]), owed
+        ):
+            if done.error is not None:
+                self._job.lost("value", f"metrics of {', '.join(done.item[1])}", done.error, "values")
+        for outcome in self._job.executor.gather(self._tracking.delete_logged_model, self._deletions):
+            if outcome.error is not None and not isinstance(outcome.error, NotFound):
+                self._job.failed("lifecycle", self._deletions[outcome.item], outcome.error)
 
 
 def _point(metric: Json, model_id: str) -> Json:
@@ -307,14 +351,15 @@ def _state(doc: Json, sizes: Mapping[str, int]) -> State:
         if key not in _SERVER_TAGS:
             state["tag:" + key] = short(value)
     for metric in doc.get("metrics") or ():
-        name = "metric:" + ":".join(
-            str(metric.get(part) or "") for part in ("key", "step", "timestamp", "dataset_name")
-        )
         value = number(metric.get("value", 0.0))
-        state[name] = short(0.0 if value == "NaN" else value)  # a server has no place for NaN here
+        state[_metric_name(metric)] = short(0.0 if value == "NaN" else value)  # a server has no place for NaN here
     for path, size in sizes.items():
         state["artifact:" + path] = str(size)
     return state
+
+
+def _metric_name(metric: Json) -> str:
+    return "metric:" + ":".join(str(metric.get(part) or "") for part in ("key", "step", "timestamp", "dataset_name"))
 
 
 def _only(values: Mapping[str, str], prefix: str, todo: Plan) -> Dict[str, str]:

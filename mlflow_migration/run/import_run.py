@@ -83,15 +83,16 @@ def import_one_run(
         runs.load(f"tags.`{PARENT}` = '{_quoted(src_id)}'")
         for own in filter(None, (doc["tags"].get(RUN_KEY),)):
             _load_own(tracking, runs, experiment_id, own)
-    if experiment is not None:
-        models.load(logged_model_dirs(directory))
+    models.load(logged_model_dirs(directory), {src_id}, existed=experiment is not None)
+    if models.any:
+        # the run may use models of other runs
+        job.executor.gather(lambda _: runs.begin(src_id, directory), [None])
+        models.import_rest()
     outcome = job.executor.gather(lambda _: runs.import_run(src_id, directory), [None])[0]
     if outcome.error is not None:
         job.failed("run", src_id, outcome.error)
-    elif experiment is not None:
-        models.import_rest()
-        models.finish()
-        runs.link_parents()
+    models.finish()
+    runs.link_parents()
     job.progress.advance()
     return runs
 
@@ -151,7 +152,7 @@ def import_run(
         reports, "import_run", shown
     ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.uri)) as id_map:
         runs = import_one_run(tracking, job, directory, experiment_name, settings_of(options), id_map)
-        if not runs.infos:
+        if not runs.infos or ledger.counts.get("run", {}).get("failed"):
             raise MlflowExportImportException(f"The run of {input_dir} could not be imported; see {ledger.path}")
         src_id = next(iter(runs.infos))
         from mlflow_migration.run.entities import run_entity

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
+from typing import AbstractSet, Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory, Refused, describe
 from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
-from mlflow_migration.common.artifacts import Presence, run_store
+from mlflow_migration.common.artifacts import Presence, Store, run_store
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
@@ -62,6 +62,9 @@ class _Run:
     tags: Dict[str, str]
     dst: Json = field(default_factory=dict)
     created: bool = False
+    mapped: Dict[str, str] = field(default_factory=dict)
+    begun: AbstractSet[str] = frozenset()
+    instead: Dict[str, str] = field(default_factory=dict)
     problems: List[str] = field(default_factory=list)
     losses: Set[str] = field(default_factory=set)
     missing: List[str] = field(default_factory=list)
@@ -105,6 +108,7 @@ class RunImporter:
         self._by_key: Dict[str, bytes] = {}
         self._by_id: Dict[str, bytes] = {}
         self._children: Dict[str, Set[str]] = {}
+        self._created: Set[str] = set()
         self._lock = threading.Lock()
         self.ids: Dict[str, str] = {}
         """Destination run ids by source run id."""
@@ -112,8 +116,13 @@ class RunImporter:
         """Source ids of the parents by source run id."""
         self.infos: Dict[str, Json] = {}
         """Info of the destination's runs by source run id."""
-        self.active: List[str] = []
-        """Source ids of the runs that are active at the source."""
+        self.stages: Dict[str, str] = {}
+        """Lifecycle stages at the source by source run id."""
+        self.any_stage = False
+        """Whether the stages that runs have at the destination mean nothing: the experiment's deletion sets them."""
+        self.only_copies = True
+        """Whether the experiment had no runs but those that imports have made."""
+        models.run_ids = self.ids
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -135,6 +144,8 @@ class RunImporter:
         if tags.get(RUN_KEY):
             self._by_key[tags[RUN_KEY]] = text
             self.ids[tags[RUN_KEY]] = run_id
+        else:
+            self.only_copies = False
         if tags.get(PARENT):
             self._children.setdefault(tags[PARENT], set()).add(run_id)
 
@@ -148,6 +159,39 @@ class RunImporter:
 
     # -- one run ------------------------------------------------------------------------------------------------
 
+    def begin(self, src_id: str, source: ExportDir) -> None:
+        """Make the run, if it is not there, and its logged models, so that other runs can refer to them.
+
+        :meth:`import_run` does the rest.
+
+        :raises MlflowExportImportException: It can't be imported.
+        """
+        if src_id in self._by_key:
+            self._import_models(src_id, json_codec.loads(self._by_key[src_id]))
+        else:
+            run = self._read(src_id, source, self._info(source), "")
+            there = self._by_id.get(run.doc["tags"].get(RUN_KEY, ""))
+            if there is not None:
+                run.dst = json_codec.loads(there)
+                with self._lock:
+                    self.ids[src_id] = run.dst_id
+            elif not self._job.dry_run:
+                self._create(run)
+                with self._lock:
+                    self._created.add(src_id)
+                    self._by_key[src_id] = json_codec.dumps(_encoded(run.dst))
+            self._import_models(src_id, run.dst)
+
+    def _import_models(self, src_id: str, dst: Json) -> None:
+        outputs = (dst.get("outputs") or {}).get("model_outputs") or ()
+        self._models.import_for_run(src_id, [output["model_id"] for output in outputs])
+
+    def _info(self, source: ExportDir) -> Json:
+        info = source.read_info(RUN_FILE)
+        if info is None:
+            raise BadDirectory(f"{source.path} has no {RUN_FILE}: its export is not whole")
+        return info
+
     def import_run(self, src_id: str, source: ExportDir) -> Optional[str]:
         """Import a run and record it.
 
@@ -156,9 +200,7 @@ class RunImporter:
         :return: The destination's run id; None in a dry run that would create it.
         :raises MlflowExportImportException: It can't be imported.
         """
-        info = source.read_info(RUN_FILE)
-        if info is None:
-            raise BadDirectory(f"{source.path} has no {RUN_FILE}: its export is not whole")
+        info = self._info(source)
         mark = info.get("fingerprint") or _hash(source)
         entry = self._id_map.find("run", self._experiment_id, src_id)
         there = self._by_key.get(src_id)
@@ -169,19 +211,38 @@ class RunImporter:
         if there is None:
             there = self._by_id.get(run.doc["tags"].get(RUN_KEY, ""))  # it came from here
         if self._job.dry_run and there is None:
-            self._job.ledger.record("run", "copied", src_id, name=run.doc["info"].get("run_name"))
+            self._import_models(src_id, {})
+            self._foretell(run)
             return None
         if there is None:
             self._create(run)
         else:
             run.dst = json_codec.loads(there)
+            run.created = src_id in self._created
         with self._lock:
             self.ids[src_id] = run.dst_id
             self.infos[src_id] = run.dst["info"]
-        self._models.import_for_run(src_id, run.dst_id)
-        base = entry["base"] if entry is not None and entry["dst_id"] == run.dst_id and there is not None else None
+        self._import_models(src_id, run.dst)
+        base: Optional[State] = None
+        if entry is not None and entry["dst_id"] == run.dst_id and not run.created:
+            base, run.begun = entry["base"], frozenset(entry.get("begun") or ())
+        elif src_id in self._by_key and self.stages[src_id] == "deleted":
+            run.begun = frozenset({"lifecycle"})  # deleting it is the last that an import does
         self._bring_up_to_date(run, base)
         return run.dst_id
+
+    def _foretell(self, run: _Run) -> None:
+        """Record what would become of a run that is not there."""
+        uploads = Uploads(Store(), self._job)
+        uploads.open(run.source, ARTIFACTS, run.sizes, [])
+        for path, ex in uploads.unreadable():
+            run.lost("artifacts", f"artifact {path}: {describe(ex)}", f"artifact:{path}")
+        self._in_terms_of_destination(run)
+        run.created = True
+        self._job.ledger.record(
+            "run", self._status(run, Plan()), run.src_id, name=run.doc["info"].get("run_name"),
+            reason=self._reason(run, Plan()), losses=sorted(run.losses),
+        )  # fmt: skip
 
     def known(self, src_id: str) -> Optional[str]:
         """Return the fingerprint of what an earlier import took of a run that is whole at the destination."""
@@ -199,6 +260,7 @@ class RunImporter:
         dst = json_codec.loads(there)
         with self._lock:
             self.infos[src_id] = dst["info"]
+            self.stages[src_id] = entry["base"].get("lifecycle", "active")
         self._job.ledger.record(
             "run", "differs", src_id, dst_id=entry["dst_id"], reason="changed at the destination and left alone"
         )
@@ -209,18 +271,27 @@ class RunImporter:
         if entry["dst_id"] != dst["info"]["run_id"]:
             return False
         sizes = {name[len("artifact:") :] for name in entry["base"] if name.startswith("artifact:")}
-        state = state_of(
-            self._with_inputs(canonical(dst), entry["base"]), self._listed(dst["info"], bool(sizes)), self._map_tag
-        )
-        if state != entry["base"]:
+        run, files = self._with_inputs(canonical(dst), entry["base"]), self._listed(dst["info"], bool(sizes))
+        # with its ids as they are, for a child whose parent has only come later
+        for state in (state_of(run, files), state_of(run, files, self._map_tag)):
+            self._leave_out(state, entry["base"])
+            if state == entry["base"]:
+                break
+        else:
             return False
         with self._lock:
             self.infos[src_id] = dst["info"]
             self.parents[src_id] = entry.get("parent")
-            if entry["base"].get("lifecycle") != "deleted":
-                self.active.append(src_id)
+            self.stages[src_id] = entry["base"].get("lifecycle", "active")
         self._job.ledger.record("run", "unchanged", src_id, dst_id=entry["dst_id"], name=dst["info"].get("run_name"))
         return True
+
+    def _leave_out(self, there: State, wanted: State) -> None:
+        """Make equal what says nothing: the name that the server has made up, the stage that is set at the end."""
+        if "name" not in wanted:
+            there.pop("name", None)
+        if self.any_stage and "lifecycle" in wanted:
+            there["lifecycle"] = wanted["lifecycle"]
 
     def _listed(self, info: Json, expected: bool) -> Dict[str, int]:
         if not expected and not self._presence.may_have(info):
@@ -250,8 +321,7 @@ class RunImporter:
         run = _Run(src_id, doc, source, mark, sizes, self._tags(doc))
         with self._lock:
             self.parents[src_id] = doc["tags"].get(PARENT)
-            if doc["info"].get("lifecycle_stage") != "deleted":
-                self.active.append(src_id)
+            self.stages[src_id] = doc["info"].get("lifecycle_stage") or "active"
         for problem in info.get("incomplete") or ():
             run.lost("artifacts", f"already in the export: {problem}")
         return run
@@ -297,35 +367,63 @@ class RunImporter:
             run.dst = self._tracking.create_run({**body, "tags": tag_list(key)}, run.src_id)
             run.dst["data"] = {}
         run.created = True
+        with self._lock:
+            self.ids[run.src_id] = run.dst_id
+        self._note_parent(run, tags)
+
+    def _note_parent(self, run: _Run, tags: Mapping[str, str]) -> None:
+        if tags.get(PARENT):
+            with self._lock:
+                self._children.setdefault(tags[PARENT], set()).add(run.dst_id)
 
     # -- the comparison and what follows ------------------------------------------------------------------------
 
     def _bring_up_to_date(self, run: _Run, base: Optional[State]) -> None:
+        # once: what other threads import meanwhile would change it
+        run.mapped = {key: self._map_tag(key, value) for key, value in run.tags.items()}
         uploads = self._uploads(run.dst["info"])
         uploads.open(run.source, ARTIFACTS, run.sizes, self._replacements(run))
-        wanted = state_of(self._in_terms_of_destination(run), uploads.sizes, self._map_tag)
+        wanted = state_of(self._in_terms_of_destination(run), uploads.sizes)
         if run.created:
-            there: State = state_of(canonical(run.dst), {}, self._map_tag)
+            there: State = state_of(canonical(run.dst), {})
+            self._leave_out(there, wanted)
             todo = plan(wanted, there, there, overwrite=False, unfinished=True)
             unfinished = True
         else:
             now = self._with_inputs(canonical(run.dst), wanted)
-            there = state_of(now, self._listed(run.dst["info"], bool(uploads.sizes)), self._map_tag)
-            unfinished = base is None and there["status"] == "RUNNING"
-            todo = plan(wanted, there, base, self._settings.overwrite, unfinished)
+            there = state_of(now, self._listed(run.dst["info"], bool(uploads.sizes)))
+            self._leave_out(there, wanted)
+            # ids of the source that an import has left there, as what they mean had not come yet
+            run.begun |= {"tag:" + key for key in _ID_TAGS & set(run.tags) if now["tags"].get(key) == run.tags[key]}
+            # a run that came from here and goes on is somebody's own
+            unfinished = base is None and there["status"] == "RUNNING" and run.src_id in self._by_key
+            todo = plan(wanted, there, base, self._settings.overwrite, unfinished, run.begun)
+            unfinished = unfinished or any(name.startswith("metric:") for name in run.begun)
         if "lifecycle" in todo.differs and not todo.empty:
             todo = Plan(differs=sorted(todo.differs + todo.write + todo.drop))  # deleted there: nothing can be written
         if self._job.dry_run:
+            fixed = [name for name in todo.write if name.startswith("param:") and name in there]
+            if fixed:
+                run.lost("values", f"the destination has other values: {words(fixed)}", *fixed)
             self._record(run, todo, wanted, base)
             return
         if not todo.empty or unfinished:
             self._before_write()
+            if not run.created:
+                self._begin_to_write(run.src_id, run.dst_id, base, [*todo.write, *todo.drop, *run.begun])
             self._write(run, todo, uploads, there, unfinished)
         self._record(run, todo, wanted, base)
 
+    def _begin_to_write(self, src_id: str, dst_id: str, base: Optional[State], fields: List[str]) -> None:
+        """Say before it is done what is done to a run that was whole: half done it would look like somebody's edit."""
+        self._id_map.record(
+            "run", self._experiment_id, src_id, dst_id, fingerprint="", base=base,
+            parent=self.parents.get(src_id), begun=sorted({"lifecycle", *fields}),
+        )  # fmt: skip
+
     def _in_terms_of_destination(self, run: _Run) -> Json:
         doc = dict(run.doc)
-        doc["tags"] = run.tags
+        doc["tags"] = run.mapped
         doc["model_outputs"] = [
             {**output, "model_id": self._models.ids[output["model_id"]]}
             for output in doc["model_outputs"]
@@ -352,14 +450,18 @@ class RunImporter:
             self._tracking.restore_run(run.dst_id)
         writer = RunWriter(self._tracking, self._job, run.dst_id, run.src_id, self._settings.on_refused)
         params = _only(run.doc["params"], "param:", todo)
-        tags = {key: self._map_tag(key, value) for key, value in _only(run.tags, "tag:", todo).items()}
+        for key in [key for key in params if "param:" + key in there]:
+            writer.refuse_change(key, params.pop(key), there["param:" + key])
+        tags = _only(run.mapped, "tag:", todo)
         points: Iterator[Json] = iter(())
         if unfinished or todo.touches("metric:"):
             points = stored_points(run.doc, run.source)
         writer.write(points, params, tags)
         for name in todo.drop:
             self._tracking.delete_tag(run.dst_id, name[len("tag:") :])
-        writer.check_long(run.doc["params"], run.tags)
+        self._note_parent(run, tags)
+        writer.check_long(*((run.doc["params"], run.mapped) if run.created else (params, tags)))
+        run.instead = {name: short(value) for name, value in writer.refusals.instead.items()}
         if writer.refusals.fields:
             run.lost("values", "; ".join(writer.refusals.reasons), *writer.refusals.fields)
         self._write_links(run, todo)
@@ -407,13 +509,14 @@ class RunImporter:
             self._tracking.update_run(run.dst_id, **fields)
         if info.get("lifecycle_stage") == "deleted":
             self._tracking.delete_run(run.dst_id)
+        run.dst["info"].update(fields, lifecycle_stage=info.get("lifecycle_stage") or "active")
 
     def _record(self, run: _Run, todo: Plan, wanted: State, base: Optional[State]) -> None:
         inherited = run.doc["tags"].get(RUN_KEY)
         if not self._job.dry_run:
             self._id_map.record(
                 "run", self._experiment_id, run.src_id, run.dst_id, fingerprint=run.fingerprint,
-                base=settled(wanted, base, todo, run.missing), parent=run.doc["tags"].get(PARENT),
+                base={**settled(wanted, base, todo, run.missing), **run.instead}, parent=run.doc["tags"].get(PARENT),
                 **({"inherited": inherited} if inherited else {}),
                 **({"losses": sorted(run.losses)} if run.losses else {}),
             )  # fmt: skip
@@ -440,30 +543,34 @@ class RunImporter:
 
     def link_parents(self) -> None:
         """Point children to parents that arrived after them, now or in an earlier import."""
-        for src_id, parent in list(self.parents.items()):
-            if parent and src_id in self.ids:
-                self._children.setdefault(parent, set()).add(self.ids[src_id])
+        if self._job.dry_run:
+            return
         sources = {dst_id: src_id for src_id, dst_id in self.ids.items()}
-        for parent, children in self._children.items():
-            target = self.ids.get(parent)
-            if target is None or target == parent or self._job.dry_run:
-                continue
-            for child in children:
-                self._repoint(child, sources.get(child), parent, target)
+        work = [
+            (child, parent)
+            for parent, children in self._children.items()
+            if self.ids.get(parent, parent) != parent
+            for child in sorted(children)
+        ]
+        for outcome in self._job.executor.gather(lambda link: self._repoint(*link, sources.get(link[0])), work):
+            if outcome.error is not None:
+                child = outcome.item[0]
+                self._job.lost("parent", sources.get(child, child), outcome.error, "parents")
 
-    def _repoint(self, child: str, src_id: Optional[str], parent: str, target: str) -> None:
-        run = self._tracking.run(child)
+    def _repoint(self, child: str, parent: str, src_id: Optional[str]) -> None:
+        run, target = self._tracking.run(child), self.ids[parent]
         if canonical(run)["tags"].get(PARENT) != parent:
             return  # it was created after its parent, or somebody has changed it
         self._before_write()
         deleted = run["info"].get("lifecycle_stage") == "deleted"
+        entry = self._id_map.find("run", self._experiment_id, src_id) if src_id else None
         if deleted:
+            self._begin_to_write(str(src_id or child), child, (entry or {}).get("base"), ["tag:" + PARENT])
             self._tracking.restore_run(child)
         self._tracking.set_tag(child, PARENT, target)
         if deleted:
             self._tracking.delete_run(child)
-        entry = self._id_map.find("run", self._experiment_id, src_id) if src_id else None
-        if entry is not None:
+        if entry is not None and entry["base"] is not None:
             entry["base"]["tag:" + PARENT] = short(target)
             facts = {
                 key: entry[key]

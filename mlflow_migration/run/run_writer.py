@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import Refused
 from mlflow_migration.client.tracking import Tracking, batches, tag_dict, tag_list
@@ -23,10 +23,11 @@ class ValueRefused(Refused):
 
 @dataclass
 class Refusals:
-    """What one run lost to refusals: names of fields as in its state."""
+    """What one run lost to refusals: names of fields as in its state, why, and what the destination has instead."""
 
     fields: List[str] = field(default_factory=list)
     reasons: List[str] = field(default_factory=list)
+    instead: Dict[str, str] = field(default_factory=dict)
 
 
 class RunWriter:
@@ -56,7 +57,8 @@ class RunWriter:
         try:
             self._tracking.log_batch(self._run_id, metrics, params, tags)
         except Refused as ex:
-            if ex.http_status_code != 400 or "must be in the 'active'" in ex.message:
+            # 413: a web server in between takes no request of that size
+            if ex.http_status_code not in (400, 413) or "must be in the 'active'" in ex.message:
                 raise
             values = [("metric", m) for m in metrics] + [("param", p) for p in params] + [("tag", t) for t in tags]
             if len(values) == 1:
@@ -73,24 +75,33 @@ class RunWriter:
         if self._on_refused == "truncate" and kind != "metric" and limit and len(text) > int(limit[1]):
             shorter = {**value, "value": text[: int(limit[1])]}
             self._send([], [shorter] if kind == "param" else [], [shorter] if kind == "tag" else [])
-            self._refuse(kind, value["key"], text, f"cut to {limit[1]} characters", there=True)
+            self._refuse(kind, value["key"], text, f"cut to {limit[1]} characters", shorter["value"])
             return
         self._refuse(kind, value["key"], value, ex.message)
 
-    def _refuse(self, kind: str, key: str, value: Any, reason: str, there: bool = False) -> None:
+    def _refuse(self, kind: str, key: str, value: Any, reason: str, there: Optional[str] = None) -> None:
         if self._on_refused == "fail":
             raise ValueRefused(f"{kind} {key}: {reason}", http_status_code=400)
         name = f"{kind}:{key}"
         if name not in self.refusals.fields:
             self.refusals.fields.append(name)
             self.refusals.reasons.append(f"{kind} {key}: {reason}")
-        status = "incomplete" if there else "skipped"
+        if there is not None:
+            self.refusals.instead[name] = there
+        status = "skipped" if there is None else "incomplete"
         self._job.ledger.record(
             "value", status, f"{self._src_id}/{kind}/{key}", reason=reason, losses=["values"], value=value
         )
 
+    def refuse_change(self, key: str, value: str, there: str) -> None:
+        """Record a param that the destination has with another value.
+
+        :raises ValueRefused: That is to fail the run.
+        """
+        self._refuse("param", key, value, "the destination has another value, and params can't be changed", there)
+
     def check_long(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Read back the values that a server may have cut without saying so.
+        """Read back those of the written values that a server may have cut without saying so.
 
         :raises ValueRefused: One was cut and that is to fail the run.
         """
@@ -109,7 +120,7 @@ class RunWriter:
                     continue
                 self._cut(kind, key, value, found.get(key))
 
-    def _cut(self, kind: str, key: str, value: str, found: Any) -> None:
+    def _cut(self, kind: str, key: str, value: str, found: Optional[str]) -> None:
         reason = (
             "the destination did not keep it"
             if found is None
@@ -120,4 +131,4 @@ class RunWriter:
             self._refuse(kind, key, value, reason)
             return
         # a param can't be taken back once it is written
-        self._refuse(kind, key, value, reason, there=found is not None)
+        self._refuse(kind, key, value, reason, found)

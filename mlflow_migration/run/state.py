@@ -49,11 +49,12 @@ def state_of(
     """
     info = run["info"]
     state = {
-        "name": short(info.get("run_name") or ""),
         "status": str(info.get("status") or ""),
         "end": str(info.get("end_time") or 0),
         "lifecycle": str(info.get("lifecycle_stage") or "active"),
     }
+    if info.get("run_name"):  # a server makes a name up where none is given
+        state["name"] = short(info["run_name"])
     for key, value in run["params"].items():
         state["param:" + key] = short(value)
     for key, value in run["tags"].items():
