@@ -40,8 +40,7 @@ def copy_one_experiment(
         exporter = ExperimentExporter(src, half, settings, selection_of(options), SCRIPT)
         known = (lambda object_id: None) if options.get("recheck") == "full" else _known(importer, id_map, there)
         exported = exporter.export(experiment, directory, known)
-        unchanged = [run_id for run_id in exported.whole if not directory.sub(run_id).exists()]
-        return importer.import_experiment(directory, unchanged)
+        return importer.import_experiment(directory, exported.whole, exported.exported_models)
 
 
 def _known(

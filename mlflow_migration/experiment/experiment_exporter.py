@@ -78,6 +78,7 @@ class ExperimentExporter:
             self._settings.for_models(self._script, known),
             run_ids=set(runs.whole), linked=runs.models, everything=self._selection.everything,
         )  # fmt: skip
+        runs.exported_models = models
         self._write(experiment, directory, listing.order, runs, models)
         return runs
 

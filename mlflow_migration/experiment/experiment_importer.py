@@ -14,7 +14,9 @@ from mlflow_migration.common.old_layouts import canonical_experiment, logged_mod
 from mlflow_migration.common.source_tags import mk_source_tags_mlflow_tag, set_source_tags_for_field
 from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
+from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODEL_FILE
 from mlflow_migration.run.import_run import model_importer
+from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 
 Json = Dict[str, Any]
@@ -53,11 +55,18 @@ class ExperimentImporter:
             self.runs.any_stage = self._unsettled
             self.runs.load()
 
-    def import_experiment(self, directory: ExportDir, unchanged: Sequence[str] = ()) -> RunImporter:
+    def import_experiment(
+        self,
+        directory: ExportDir,
+        only_runs: Optional[Sequence[str]] = None,
+        only_models: Optional[Sequence[str]] = None,
+    ) -> RunImporter:
         """Import the experiment of a directory, and record each object.
 
         :param directory: Where it was exported to.
-        :param unchanged: Source ids of runs that are not in the directory, as they have not changed since last time.
+        :param only_runs: Source ids of the runs; those that are not in the directory have not changed since last time.
+            Default is all that the directory has.
+        :param only_models: Those of the logged models, likewise.
         :return: The importer of its runs, with their ids.
         :raises BadInput: The directory holds no whole experiment, or the destination's is deleted.
         """
@@ -77,7 +86,7 @@ class ExperimentImporter:
         if self.runs is None or not self._existed:
             self.prepare()
         assert self.runs is not None
-        self._import_runs(self.runs, directory, unchanged)
+        self._import_runs(self.runs, directory, only_runs, only_models)
         status, reason, base = self._bring_up_to_date(wanted)
         different = self._set_lifecycle(deleted, self.runs)
         if different:
@@ -216,17 +225,26 @@ class ExperimentImporter:
 
     # -- its runs -----------------------------------------------------------------------------------------------
 
-    def _import_runs(self, runs: RunImporter, directory: ExportDir, unchanged: Sequence[str]) -> None:
-        found = [item for item in run_dirs(directory) if item[0] not in set(unchanged)]
+    def _import_runs(
+        self,
+        runs: RunImporter,
+        directory: ExportDir,
+        only_runs: Optional[Sequence[str]],
+        only_models: Optional[Sequence[str]],
+    ) -> None:
+        found, unchanged = _chosen(run_dirs(directory), only_runs, RUN_FILE)
+        models, same_models = _chosen(logged_model_dirs(directory), only_models, LOGGED_MODEL_FILE)
         self._job.ledger.expect("run", len(found))
         self._job.progress.add_total(len(found) + len(unchanged))
-        self._models.load(logged_model_dirs(directory), {*unchanged, *(run_id for run_id, _ in found)}, self._existed)
+        self._models.load(models, {*unchanged, *(run_id for run_id, _ in found)}, self._existed)
         first: List[Tuple[str, ExportDir]] = []
         later: List[Tuple[str, ExportDir]] = []
         for outcome in self._job.executor.imap(lambda item: runs.waits(*item), found):
             # what can't be read fails below, where it is recorded
             (later if outcome.value else first).append(outcome.item)
         order = {run_id: place for place, (run_id, _) in enumerate(found)}
+        for model_id in same_models:
+            self._models.confirm(model_id)
         for src_id in unchanged:
             runs.confirm(src_id)
             self._job.progress.advance()
@@ -243,3 +261,18 @@ class ExperimentImporter:
                 self._job.progress.advance()
         runs.link_parents()
         self._models.finish()
+
+
+def _chosen(
+    found: List[Tuple[str, ExportDir]], only: Optional[Sequence[str]], file: str
+) -> Tuple[List[Tuple[str, ExportDir]], List[str]]:
+    """Return the directories of the wanted objects, and the ids of those that have none.
+
+    :param only: Their ids; None if all are wanted.
+    :param file: The file without which a directory is none.
+    """
+    if only is None:
+        return found, []
+    wanted = set(only)
+    taken = [item for item in found if item[0] in wanted and item[1].exists(file)]
+    return taken, sorted(wanted.difference(item[0] for item in taken))

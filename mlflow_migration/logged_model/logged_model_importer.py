@@ -134,6 +134,23 @@ class ModelImporter:
         for model_id in self._by_run.get(src_run_id, ()):
             self._guarded(model_id)
 
+    def confirm(self, src_id: str) -> None:
+        """Record a model that has not changed at the source since the last import, and is not in the directory."""
+        self._job.ledger.expect("logged_model", 1)
+        entry = self._id_map.find("logged_model", self._experiment_id, src_id)
+        there = None if entry is None else self._find(src_id, {}, entry)
+        if entry is None or there is None:
+            self._job.failed("logged_model", src_id, NotFound("it is gone from the destination", http_status_code=404))
+            return
+        with self._lock:
+            self.ids[src_id] = there["model_id"]
+        store = logged_model_store(self._tracking, there["model_id"], there.get("artifact_location") or "")
+        same = _state(there, Uploads(store, self._job).there()) == entry["base"]
+        self._job.ledger.record(
+            "logged_model", "unchanged" if same else "differs", src_id, dst_id=there["model_id"], name=there.get("name"),
+            reason=None if same else "changed at the destination and left alone",
+        )  # fmt: skip
+
     def import_rest(self) -> None:
         """Import the models that have not come with their run."""
         for outcome in self._job.executor.imap(self._guarded, list(self._sources)):
@@ -200,7 +217,9 @@ class ModelImporter:
             return there
         # deleted ones are not in any listing
         candidates = [entry["dst_id"]] if entry is not None else []
+        own = (doc.get("tags") or {}).get(MODEL_KEY)
         if doc.get("lifecycle_stage") == "deleted":
+            candidates += [own] if own else []
             linked = self._linked.get(doc.get("source_run_id") or "", ())
             candidates += [model_id for model_id in linked if model_id not in self._there]
         for model_id in candidates:
@@ -208,7 +227,10 @@ class ModelImporter:
                 found = flat(self._tracking.logged_model(model_id), deleted=True)
             except NotFound:
                 continue
-            if found["tags"].get(MODEL_KEY) == src_id:
+            if found["tags"].get(MODEL_KEY) == src_id or (model_id, self._experiment_id) == (
+                own,
+                found["experiment_id"],
+            ):
                 return found
         return None
 

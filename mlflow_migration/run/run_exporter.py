@@ -89,6 +89,8 @@ class RunExporter:
         self.failed: List[str] = []
         self.models: Set[str] = set()
         """Ids of the logged models that the runs link to."""
+        self.exported_models: List[str] = []
+        """Ids of the logged models that were exported with the runs, or have not changed."""
 
     def export(self, runs: Sequence[Json]) -> None:
         """Export some runs, as ``runs/search`` returned them, and record each. Raises nothing for a single run."""

@@ -381,6 +381,10 @@ class RunImporter:
     def _bring_up_to_date(self, run: _Run, base: Optional[State]) -> None:
         # once: what other threads import meanwhile would change it
         run.mapped = {key: self._map_tag(key, value) for key, value in run.tags.items()}
+        if run.src_id not in self._by_key and not run.created:
+            # it came from here: whose id that is may only show when the run's parent is read
+            own = tag_dict((run.dst.get("data") or {}).get("tags"))
+            run.mapped.update({key: own[key] for key in _ID_TAGS & set(run.tags) if key in own})
         uploads = self._uploads(run.dst["info"])
         uploads.open(run.source, ARTIFACTS, run.sizes, self._replacements(run))
         wanted = state_of(self._in_terms_of_destination(run), uploads.sizes)
