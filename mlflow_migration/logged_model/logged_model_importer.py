@@ -140,15 +140,16 @@ class ModelImporter:
         entry = self._id_map.find("logged_model", self._experiment_id, src_id)
         there = None if entry is None else self._find(src_id, {}, entry)
         if entry is None or there is None:
-            self._job.failed("logged_model", src_id, NotFound("it is gone from the destination", http_status_code=404))
+            gone = "it is gone from the destination; --recheck full copies it again"
+            self._job.failed("logged_model", src_id, NotFound(gone, http_status_code=404))
             return
         with self._lock:
             self.ids[src_id] = there["model_id"]
         store = logged_model_store(self._tracking, there["model_id"], there.get("artifact_location") or "")
         same = _state(there, Uploads(store, self._job).there()) == entry["base"]
         self._job.ledger.record(
-            "logged_model", "unchanged" if same else "differs", src_id, dst_id=there["model_id"], name=there.get("name"),
-            reason=None if same else "changed at the destination and left alone",
+            "logged_model", "unchanged" if same else "differs", src_id, dst_id=there["model_id"],
+            name=there.get("name"), reason=None if same else "changed at the destination and left alone",
         )  # fmt: skip
 
     def import_rest(self) -> None:
@@ -227,10 +228,8 @@ class ModelImporter:
                 found = flat(self._tracking.logged_model(model_id), deleted=True)
             except NotFound:
                 continue
-            if found["tags"].get(MODEL_KEY) == src_id or (model_id, self._experiment_id) == (
-                own,
-                found["experiment_id"],
-            ):
+            it_came_from_here = model_id == own and found["experiment_id"] == self._experiment_id
+            if it_came_from_here or found["tags"].get(MODEL_KEY) == src_id:
                 return found
         return None
 
