@@ -88,10 +88,13 @@ class ExperimentImporter:
         assert self.runs is not None
         self._import_runs(self.runs, directory, only_runs, only_models)
         status, reason, base = self._bring_up_to_date(wanted)
+        moved = self._existed and deleted == self._active
         different = self._set_lifecycle(deleted, self.runs)
         if different:
-            status = "differs" if status == "unchanged" else status
+            status = "differs" if status in ("unchanged", "updated") else status
             reason = "; ".join(filter(None, [reason, different]))
+        elif moved and status == "unchanged":
+            status = "updated"
         self._record(source, status, reason, base)
         return self.runs
 
@@ -157,8 +160,8 @@ class ExperimentImporter:
         base = settled(wanted, known, todo, list(self._refused))
         left = todo.differs
         reason = "; ".join([*self._refused.values()] + ([f"left alone: {words(left)}"] if left else []))
-        status = "incomplete" if self._refused else "differs" if left else "unchanged"
-        return status if todo.empty else "incomplete" if self._refused else "updated", reason or None, base
+        status = "differs" if left else "unchanged" if todo.empty else "updated"
+        return "incomplete" if self._refused else status, reason or None, base
 
     def _write_tags(self, experiment_id: str, tags: Mapping[str, str], todo: Plan) -> None:
         for name in todo.write:

@@ -71,7 +71,8 @@ class ModelImporter:
         :param existed: The destination's experiment was there before.
         """
         self._runs_to_come = runs
-        self._job.ledger.expect("logged_model", len(directories))
+        if directories:
+            self._job.ledger.expect("logged_model", len(directories))
         for model_id, directory in directories:
             try:
                 doc = directory.read_json(LOGGED_MODEL_FILE)
@@ -297,7 +298,7 @@ class ModelImporter:
         status = "incomplete" if losses else "copied" if created else "updated" if not todo.empty else "unchanged"
         if todo.differs:
             problems = [*problems, f"changed at the destination and left alone: {words(todo.differs)}"]
-            status = "differs" if status == "unchanged" else status
+            status = "differs" if status in ("unchanged", "updated") else status
         self._job.ledger.record(
             "logged_model", status, src_id, dst_id=None if self._job.dry_run and created else there["model_id"],
             name=doc.get("name"),

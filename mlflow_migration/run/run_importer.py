@@ -389,6 +389,8 @@ class RunImporter:
         uploads.open(run.source, ARTIFACTS, run.sizes, self._replacements(run))
         wanted = state_of(self._in_terms_of_destination(run), uploads.sizes)
         if run.created:
+            if "name" not in wanted:
+                run.problems.append("it has no name, so the destination has made one up")
             there: State = state_of(canonical(run.dst), {})
             self._leave_out(there, wanted)
             todo = plan(wanted, there, there, overwrite=False, unfinished=True)
@@ -466,6 +468,8 @@ class RunImporter:
         self._note_parent(run, tags)
         writer.check_long(*((run.doc["params"], run.mapped) if run.created else (params, tags)))
         run.instead = {name: short(value) for name, value in writer.refusals.instead.items()}
+        if writer.infinite:
+            run.problems.append(f"{writer.infinite} infinite values became the largest number, as servers keep none")
         if writer.refusals.fields:
             run.lost("values", "; ".join(writer.refusals.reasons), *writer.refusals.fields)
         self._write_links(run, todo)
@@ -535,7 +539,7 @@ class RunImporter:
             return "incomplete"
         if run.created:
             return "copied"
-        return "updated" if not todo.empty else "differs" if todo.differs else "unchanged"
+        return "differs" if todo.differs else "unchanged" if todo.empty else "updated"
 
     def _reason(self, run: _Run, todo: Plan) -> Optional[str]:
         reasons = list(run.problems)

@@ -44,6 +44,8 @@ class RunWriter:
         self._tracking, self._job, self._run_id, self._src_id = tracking, job, run_id, src_id
         self._on_refused = on_refused
         self.refusals = Refusals()
+        self.infinite = 0
+        """How many of the written points are infinite, which a server keeps as the largest number that it knows."""
 
     def write(self, metrics: Iterator[Json], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         """Write values; those that are refused are recorded, the others arrive.
@@ -51,6 +53,7 @@ class RunWriter:
         :raises ValueRefused: One is refused and that is to fail the run.
         """
         for some_metrics, some_params, some_tags in batches(metrics, tag_list(params), tag_list(tags)):
+            self.infinite += sum(metric["value"] in ("Infinity", "-Infinity") for metric in some_metrics)
             self._send(some_metrics, some_params, some_tags)
 
     def _send(self, metrics: List[Json], params: List[Json], tags: List[Json]) -> None:
