@@ -9,6 +9,7 @@ from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.old_layouts import canonical_experiment
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 from mlflow_migration.experiment.run_listing import RunListing, Selection
 from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODELS, export_models
@@ -33,6 +34,18 @@ def find_experiment(tracking: Tracking, id_or_name: str) -> Json:
         except NotFound as ex:
             raise BadInput(f"{tracking.uri} has no experiment with the name or id '{id_or_name}'.") from ex
     return found
+
+
+def _refuse_other(experiment: Json, directory: ExportDir) -> None:
+    """Refuse a directory with another experiment: the runs of both could not be told apart in it."""
+    if not directory.exists(EXPERIMENT_FILE):
+        return
+    there = canonical_experiment(directory.read_json(EXPERIMENT_FILE))["experiment"]
+    # a number alone may be the same on another server
+    for field in ("experiment_id", "creation_time"):
+        old, new = there.get(field), experiment.get(field)
+        if old and new and str(old) != str(new):
+            raise BadInput(f"{directory.path} holds the export of another experiment, '{there.get('name')}'.")
 
 
 class ExperimentExporter:
@@ -60,7 +73,9 @@ class ExperimentExporter:
         :param directory: Where to.
         :param known: Gives the fingerprint of what a former copy took, by source id.
         :return: The exporter of its runs, with the ids of those that are whole and those that failed.
+        :raises BadInput: The directory holds another experiment.
         """
+        _refuse_other(experiment, directory)
         if not self._job.dry_run:
             directory.make()
         listing = RunListing(self._tracking, experiment["experiment_id"], self._selection)

@@ -12,10 +12,12 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.old_layouts import canonical_run
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import open_job, report_dir, run_command
 from mlflow_migration.logged_model.logged_model_exporter import export_models
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
+from mlflow_migration.run.run_file import RUN_FILE
 
 SCRIPT = "export_run.py"
 
@@ -47,8 +49,11 @@ def export_one_run(
     """Export a run with its logged models.
 
     :param models: Take the logged models too.
-    :raises BadInput: The server has no such run.
+    :raises BadInput: The server has no such run, or the directory holds another one.
     """
+    there = canonical_run(directory.read_json(RUN_FILE))["info"]["run_id"] if directory.exists(RUN_FILE) else run_id
+    if there != run_id:
+        raise BadInput(f"{directory.path} holds the export of another run, {there}.")
     try:
         run = tracking.run(run_id)
     except NotFound as ex:
