@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from mlflow_migration.client.errors import BadInput, NotFound
+from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
@@ -38,9 +38,10 @@ def find_experiment(tracking: Tracking, id_or_name: str) -> Json:
 
 def _refuse_other(experiment: Json, directory: ExportDir) -> None:
     """Refuse a directory with another experiment: the runs of both could not be told apart in it."""
-    if not directory.exists(EXPERIMENT_FILE):
-        return
-    there = canonical_experiment(directory.read_json(EXPERIMENT_FILE))["experiment"]
+    try:
+        there = canonical_experiment(directory.read_json(EXPERIMENT_FILE))["experiment"]
+    except BadDirectory:
+        return  # none, or a broken one, which is written anew
     # a number alone may be the same on another server
     for field in ("experiment_id", "creation_time"):
         old, new = there.get(field), experiment.get(field)

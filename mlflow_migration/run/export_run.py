@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional
 
-from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound
 from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifacts import ArtifactFilter
@@ -51,7 +51,10 @@ def export_one_run(
     :param models: Take the logged models too.
     :raises BadInput: The server has no such run, or the directory holds another one.
     """
-    there = canonical_run(directory.read_json(RUN_FILE))["info"]["run_id"] if directory.exists(RUN_FILE) else run_id
+    try:
+        there = canonical_run(directory.read_json(RUN_FILE))["info"]["run_id"]
+    except BadDirectory:
+        there = run_id  # none, or a broken one, which is written anew
     if there != run_id:
         raise BadInput(f"{directory.path} holds the export of another run, {there}.")
     try:
