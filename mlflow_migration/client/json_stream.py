@@ -48,8 +48,7 @@ def items(blocks: Iterable[bytes], field: str, rest: Dict[str, Any]) -> Iterator
         buffer = buffer[position:]
     if head:
         raise ValueError(f"the document ends inside {field!r}")
-    if buffer:
-        rest.update(json.loads(buffer))
+    rest.update(json.loads(buffer))
 
 
 def _check(length: int, field: str) -> None:

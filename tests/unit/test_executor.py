@@ -1,0 +1,145 @@
+"""The pool of threads: bounded, errors as values, no deadlock."""
+
+import threading
+import time
+
+import pytest
+
+from mlflow_migration.common.executor import Executor
+
+
+def outcomes(found):
+    return [(o.item, o.value, type(o.error).__name__ if o.error else None) for o in found]
+
+
+def invert(n):
+    return 10 // n
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_errors_are_values_and_stop_no_neighbour(workers):
+    with Executor(workers) as executor:
+        expected = [(1, 10, None), (0, None, "ZeroDivisionError"), (2, 5, None)]
+        assert outcomes(executor.gather(invert, [1, 0, 2])) == expected
+        assert sorted(outcomes(executor.imap(invert, [1, 0, 2]))) == sorted(expected)
+        failed = executor.gather(invert, [0])[0]
+        with pytest.raises(ZeroDivisionError):
+            failed.get()
+        assert executor.gather(invert, []) == []
+        assert list(executor.imap(invert, [])) == []
+
+
+def test_one_worker_is_the_calling_thread():
+    with Executor(1) as executor:
+        threads = {o.get() for o in executor.imap(lambda _: threading.get_ident(), range(5))}
+        threads |= {o.get() for o in executor.gather(lambda _: threading.get_ident(), range(5))}
+    assert threads == {threading.get_ident()}
+
+
+def test_many_workers_work_at_once_and_have_names():
+    together = threading.Barrier(4, timeout=10)
+    with Executor(4) as executor:
+        names = [o.get() for o in executor.imap(lambda _: (together.wait(), threading.current_thread().name), range(4))]
+    assert len({name for _, name in names}) == 4
+    assert all(name.startswith("worker") for _, name in names)
+
+
+def test_no_more_than_the_workers_at_once_and_little_is_taken_ahead():
+    lock = threading.Lock()
+    state = {"now": 0, "most": 0, "taken": 0, "ahead": 0}
+
+    def source():
+        for n in range(200):
+            state["taken"] += 1
+            yield n
+
+    def work(n):
+        with lock:
+            state["now"] += 1
+            state["most"] = max(state["most"], state["now"])
+        time.sleep(0.001)
+        with lock:
+            state["now"] -= 1
+        return n
+
+    with Executor(3) as executor:
+        done = []
+        for outcome in executor.imap(work, source()):
+            done.append(outcome.get())
+            state["ahead"] = max(state["ahead"], state["taken"] - len(done))
+    assert sorted(done) == list(range(200))
+    assert state["most"] == 3
+    assert state["ahead"] <= 6
+
+
+def test_a_window_bounds_what_is_in_work():
+    lock = threading.Lock()
+    now, most = [0], [0]
+
+    def work(_):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.002)
+        with lock:
+            now[0] -= 1
+
+    with Executor(8) as executor:
+        list(executor.imap(work, range(30), window=2))
+    assert most[0] <= 2
+
+
+def test_tasks_that_gather_inside_tasks_do_not_block_each_other():
+    def leaf(n):
+        time.sleep(0.001)
+        return n
+
+    def middle(n):
+        return sum(o.get() for o in executor.gather(leaf, range(n)))
+
+    def top(n):
+        return sum(o.get() for o in executor.gather(middle, range(n)))
+
+    with Executor(3) as executor:
+        done = {}
+
+        def run():
+            done["sums"] = sorted(o.get() for o in executor.imap(top, [5] * 12))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(30)
+        assert done == {"sums": [10] * 12}
+
+
+def test_gather_keeps_the_order_whatever_takes_long():
+    with Executor(4) as executor:
+        found = executor.gather(lambda n: time.sleep(0.01 if n % 3 == 0 else 0) or n, range(30))
+    assert [o.get() for o in found] == list(range(30))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_stop_starts_nothing_more_and_ends_what_runs(workers):
+    started = []
+    with Executor(workers) as executor:
+        found = []
+        for outcome in executor.imap(lambda n: started.append(n) or n, range(1000)):
+            found.append(outcome.get())
+            if len(found) == 5:
+                executor.stop()
+        assert executor.stopped
+    assert sorted(found) == sorted(started)
+    assert 5 <= len(started) <= 12
+
+
+def test_an_error_of_the_source_is_raised_and_stops_the_rest():
+    def source():
+        yield from range(5)
+        raise OSError("the listing broke")
+
+    started = []
+    with Executor(2) as executor:
+        with pytest.raises(OSError, match="the listing broke"):
+            list(executor.imap(started.append, source()))
+        assert executor.stopped
+    assert len(started) <= 5
