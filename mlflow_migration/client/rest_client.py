@@ -413,8 +413,11 @@ def _retry_after(response: requests.Response) -> Optional[float]:
     try:
         return max(0.0, float(value))
     except ValueError:
-        when = email.utils.parsedate_to_datetime(value)
-        return max(0.0, when.timestamp() - time.time())
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):  # neither seconds nor a date; which error depends on the Python
+        return None
 
 
 def _innermost(ex: BaseException) -> str:

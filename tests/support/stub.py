@@ -20,6 +20,7 @@ class Request:
     headers: Dict[str, str]
     body: bytes
     raw: str  # path and query as they were sent
+    port: int  # of the client: one for each connection
 
     @property
     def json(self) -> Any:
@@ -62,7 +63,13 @@ class Stub:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 parts = urlsplit(self.path)
                 request = Request(
-                    self.command, unquote(parts.path), parse_qs(parts.query), dict(self.headers), body, self.path
+                    self.command,
+                    unquote(parts.path),
+                    parse_qs(parts.query),
+                    dict(self.headers),
+                    body,
+                    self.path,
+                    self.client_address[1],
                 )
                 stub.requests.append(request)
                 reply = answer(request)

@@ -19,8 +19,8 @@ def read(text, *cuts, field="metrics"):
 
 
 DOC = {
-    "before": {"metrics\"": ["no"], "a": "\"metrics\": ["},
-    "metrics": [{"key": "ä€😀", "value": 1.5, "in": {"x": [1, {"y": "]"}]}}, {"key": "\\\"", "value": -3}],
+    "before": {'metrics"': ["no"], "a": '"metrics": ['},
+    "metrics": [{"key": "ä€😀", "value": 1.5, "in": {"x": [1, {"y": "]"}]}}, {"key": '\\"', "value": -3}],
     "next_page_token": "t",
 }
 
