@@ -21,13 +21,23 @@ SCRIPTS = {
 EXTRAS = {
     # sources and destinations that are no servers: sqlite:///..., a folder, ...
     "local": ["mlflow>=2.9"],
-    "s3": ["s3fs", "boto3"],
+    # older releases of s3fs know no exact listing, and pip would fall back to them
+    "s3": ["s3fs>=2023.1", "boto3"],
     "gcs": ["gcsfs", "google-cloud-storage"],
     "azure": ["adlfs", "azure-storage-blob"],
     "databricks": ["databricks-sdk"],
     "sigv4": ["requests-auth-aws-sigv4"],
 }
-TEST = ["mlflow>=2.9", "pytest", "pytest-timeout", "pytest-xdist", "boto3", "moto[s3,server]", "s3fs"]
+TEST = [
+    "mlflow>=2.9",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "boto3",
+    "moto[s3,server]",
+    "s3fs>=2023.1",
+    "psycopg2-binary",
+]
 EXTRAS["test"] = TEST
 EXTRAS["dev"] = [*TEST, "build", "wheel", "ruff", "mypy", "types-PyYAML", "types-requests", "types-tabulate"]
 

@@ -1,0 +1,70 @@
+# make env, demo, test, test-fast, lint, bench, prove-tracking; tests/README.md explains the tests.
+# PYTHON makes the virtual environment .venv. The newest MLflow decides how old it may be; the package itself needs 3.8.
+PYTHON ?= python3
+# processes of pytest: one a core, 2 at least because tests mostly wait for servers
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(max(2, min(8, os.cpu_count() or 2)))")
+# more arguments of pytest, such as PYTEST_ARGS="-k documents"
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+OLD_MLFLOW := .envs/mlflow-2.9.2 .envs/mlflow-2.22.5
+OTHER_PYTHON := .envs/python3.8 .envs/python3.13
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help env envs demo test test-fast lint bench prove-tracking clean FORCE
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo            an experiment moves from one server on this machine to another"
+	@echo "make test            all tests that this machine can run"
+	@echo "make test-fast       the tests without servers"
+	@echo "make lint            ruff and mypy"
+	@echo "make bench           our speed beside the server's own ceiling"
+	@echo "make prove-tracking  full-size proof: speed, memory, kills, hostile input"
+	@echo "make env             the virtual environment .venv that all of these use"
+	@echo "make envs            .envs: older MLflow servers and other Pythons, for tests"
+	@echo "make clean           remove all environments"
+
+env: .venv/made
+
+# --clear: a half-made or outdated environment is never mended. A new pip, for that of Debian 12 needs minutes more.
+.venv/made: setup.py
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -e '.[test]'
+	@touch $@
+
+.venv/made-dev: .venv/made
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@
+
+# the script itself sees whether there is something to do
+.envs/%: FORCE
+	@$(PYTHON) tests/support/environments.py $@
+
+envs:
+	@$(PYTHON) tests/support/environments.py --optional $(OLD_MLFLOW) $(OTHER_PYTHON)
+
+demo: env
+	@$(BIN)/python -m benchmarks.demo
+
+test: env envs
+	$(PYTEST) -n $(WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
+
+test-fast: env
+	$(PYTEST) -q tests/unit $(PYTEST_ARGS)
+
+lint: .venv/made-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: env
+	$(BIN)/python -m benchmarks.bench
+
+prove-tracking: env envs
+	$(BIN)/python -m benchmarks.prove_tracking
+
+clean:
+	rm -rf .venv .envs build dist
