@@ -14,6 +14,7 @@ from mlflow_migration.client.tracking import Tracking
 Json = Dict[str, Any]
 
 PAGE = 500
+_PASSES = 5
 _ORDER = ("attributes.start_time ASC",)
 
 
@@ -114,8 +115,19 @@ class RunListing:
         if start is not None:
             yield from self._search(start)  # what began while the pages were read
         if not whole:
-            # what no window shows: runs without a start time, or with one in the past that came meanwhile
-            yield from self._search(None)
+            yield from self._once_more()
+
+    def _once_more(self) -> Iterator[List[Json]]:
+        """Yield what no window shows: runs without a start time, or with one in the past that came meanwhile."""
+        before = set(self._seen)
+        for _ in range(_PASSES):
+            found: Set[str] = set()
+            for page in self._search(None):
+                found.update(run["info"]["run_id"] for run in page)
+                yield page
+            if before <= found:
+                return
+            before = found  # some have gone, and each that went may have hidden another
 
     def _search(self, start: Optional[int]) -> Iterator[List[Json]]:
         where = self._selection.filter(start)
