@@ -70,8 +70,30 @@ def _at_import_time(node):
     return True
 
 
-def test_there_is_something_to_test():
+def test_every_package_has_its_place():
+    assert {path.parent.name for path in FILES if path.parent != PACKAGE} == set(BELOW)
     assert len(FILES) > 10
+
+
+def test_the_layers_are_layers():
+    for layer, below in BELOW.items():
+        assert below <= set(BELOW)
+        for lower in below:
+            assert layer not in BELOW[lower], f"{layer} and {lower} stand on each other"
+            assert BELOW[lower] <= below, f"{layer} stands on {lower}, but not on what that stands on"
+
+
+def test_every_package_is_part_of_the_distribution():
+    for layer in BELOW:
+        assert (PACKAGE / layer / "__init__.py").exists(), f"without __init__.py setup.py does not find {layer}"
+
+
+def test_imports_are_seen_wherever_they_stand(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(
+        "import a.b\nfrom c import d\ndef f():\n    if True:\n        from e.f import g\n", encoding="utf-8"
+    )
+    assert list(imports_of(path)) == [("a.b", True), ("c.d", True), ("e.f.g", False)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)

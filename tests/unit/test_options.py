@@ -1,13 +1,16 @@
 """Options: what their texts become, and that the documentation has them."""
 
+import json
+import sys
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from mlflow_migration.common import options, umbrella
-from mlflow_migration.common.cli import Command
+from mlflow_migration.common import cli, options, umbrella
+from mlflow_migration.common.cli import Command, command
+from tests.support.stub import Reply, Stub, error, missing_route
 
 
 def parsed(key, *args):
@@ -154,3 +157,128 @@ def test_options_md_is_up_to_date():
 def test_every_option_is_used_by_a_command():
     used = {param.name for name in umbrella.COMMANDS for param in umbrella.load(name).params}
     assert set(options.OPTIONS) - used == set()
+
+
+# ---- an option that a command has does something there
+
+
+class Key(str):
+    """An option's key that notes when somebody looks the option up."""
+
+    looked_up = set()
+
+    def __hash__(self):
+        return str.__hash__(self)
+
+    def __eq__(self, other):
+        same = str.__eq__(self, other)
+        # that all options are logged and written to the ledger is no use that is made of one
+        if same and sys._getframe(1).f_code.co_filename != options.__file__:
+            Key.looked_up.add(str(self))
+        return same
+
+
+@pytest.fixture
+def unused(monkeypatch, tmp_path):
+    """Runs a command once for each list of arguments; the keys of its options that nothing has ever looked up."""
+    start = cli._start
+    monkeypatch.setattr(cli, "_start", lambda body, values: start(body, {Key(k): v for k, v in values.items()}))
+    monkeypatch.chdir(tmp_path)
+    for name in ("USERNAME", "PASSWORD", "TOKEN", "URI"):
+        monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
+
+    def run(made, *calls):
+        Key.looked_up = set()
+        for args in calls:
+            result = CliRunner().invoke(made, [str(arg) for arg in args])
+            assert result.exit_code == 0, result.output
+        return {param.name for param in made.params} - Key.looked_up
+
+    return run
+
+
+RUN = {
+    "info": {
+        "run_id": "r" * 32,
+        "run_name": "one",
+        "experiment_id": "7",
+        "status": "FINISHED",
+        "start_time": 1,
+        "end_time": 2,
+        "lifecycle_stage": "active",
+        "artifact_uri": "mlflow-artifacts:/7/" + "r" * 32 + "/artifacts",
+    },
+    "data": {"params": [{"key": "p", "value": "1"}]},
+}
+
+
+def answer(request):
+    """As much of a tracking server as the commands need: one experiment with one run."""
+    experiment = {"experiment_id": "7", "name": "here", "lifecycle_stage": "active"}
+    route = request.path.rpartition("/mlflow/")[2]
+    if route == "experiments/get-by-name":
+        name = request.query["experiment_name"][0]
+        if name not in ("here", "gone"):
+            return error(404, "RESOURCE_DOES_NOT_EXIST")
+        return Reply({"experiment": {**experiment, "lifecycle_stage": "deleted" if name == "gone" else "active"}})
+    if route == "users/get" or "logged-models" in route:
+        return missing_route()
+    return Reply(
+        {
+            "experiments/search": {"experiments": [experiment]},
+            "experiments/get": {"experiment": {**experiment, "experiment_id": "8", "name": "there"}},
+            "experiments/create": {"experiment_id": "8"},
+            "runs/search": {"runs": [RUN]} if request.json.get("experiment_ids") == ["7"] else {},
+            "runs/get": {"run": RUN},
+            "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
+        }.get(route, {})
+    )
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Stub(answer) as stub:
+        yield stub
+
+
+@pytest.fixture
+def arguments(server, tmp_path):
+    """What each command is called with, and with what else."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "experiment" / RUN["info"]["run_id"]).mkdir(parents=True)
+    run = json.dumps({"info": {}, "mlflow": {"info": RUN["info"], "params": {"p": "1"}, "tags": {}, "metrics": {}}})
+    (tmp_path / "run" / "run.json").write_text(run)
+    (tmp_path / "experiment" / RUN["info"]["run_id"] / "run.json").write_text(run)
+    experiment = {"experiment": {"experiment_id": "7", "name": "here"}, "runs": [RUN["info"]["run_id"]]}
+    (tmp_path / "experiment" / "experiment.json").write_text(json.dumps({"mlflow": experiment}))
+    one = ["--tracking-uri", server.uri]
+    both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
+    return {
+        "export-run": [[*one, "--run-id", RUN["info"]["run_id"], "--output-dir", tmp_path / "out"]],
+        "import-run": [[*one, "--experiment-name", "there", "--input-dir", tmp_path / "run"]],
+        "copy-run": [[*both, "--run-id", RUN["info"]["run_id"]]],
+        "export-experiment": [
+            [*one, "--experiment", "here", "--output-dir", tmp_path / "out"],
+            [*one, "--experiment", "gone", "--output-dir", tmp_path / "out2", "--export-deleted-experiments"],
+        ],
+        "import-experiment": [[*one, "--experiment-name", "there", "--input-dir", tmp_path / "experiment"]],
+        "copy-experiment": [
+            [*both, "--experiment", "here"],
+            [*both, "--experiment", "gone", "--export-deleted-experiments"],
+        ],
+        "http-client": [[*one, "--resource", "experiments/search"]],
+    }
+
+
+@pytest.mark.parametrize("name", umbrella.COMMANDS)
+def test_every_option_is_used_by_its_command(name, arguments, unused):
+    assert unused(umbrella.load(name), *arguments[name]) == set()
+
+
+def test_an_option_that_reaches_nothing_is_found(unused):
+    @command("c", "run_ids", "recheck", "filter", common=("quiet", "verbose", "workers", "use_threads"), help="h")
+    def body(**values):
+        copied = {**values, "more": 1}
+        return len(copied["run_ids"]) - len(values.get("run_ids")) + (0 if copied.get("recheck") else 1)
+
+    assert unused(body, ["--run-ids", "a"]) == {"filter", "workers"}

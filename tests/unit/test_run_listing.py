@@ -1,4 +1,4 @@
-"""The listing of an experiment that changes while it is read: each run once, and none that was there throughout missed."""
+"""The listing of an experiment that changes while it is read: each run once, none that was there throughout missed."""
 
 import itertools
 import random
@@ -43,18 +43,18 @@ class Server:
         assert experiment_ids == ["7"]
         assert order_by == ("attributes.start_time ASC",)
         for offset in itertools.count(0, page):
-            key = lambda run: (
-                run["info"].get("start_time") is None,
-                run["info"].get("start_time"),
-                run["info"]["run_id"],
-            )
-            found = sorted(self.matching(where), key=key)[offset : offset + page]
+            found = sorted(self.matching(where), key=_order)[offset : offset + page]
             self.requests += 1
             self.between()
             if found:
                 yield found
             if len(found) < page:
                 return
+
+
+def _order(run):
+    start = run["info"].get("start_time")
+    return start is None, start, run["info"]["run_id"]
 
 
 @pytest.fixture(autouse=True)
