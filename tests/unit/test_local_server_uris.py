@@ -1,5 +1,6 @@
 """What is decided about local stores, and about the process that serves them, without MLflow's server."""
 
+import importlib.util
 import os
 import sqlite3
 import stat
@@ -12,6 +13,9 @@ import pytest
 
 from mlflow_migration.client import local_server, local_server_guard, local_stores
 from mlflow_migration.client.errors import BadInput, describe
+
+#: which schemas there are only the whole of MLflow knows
+needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("sqlalchemy") is None, reason="MLflow here is the skinny one")
 
 META = "artifact_location: {}\nexperiment_id: '{}'\nlifecycle_stage: active\nname: {}\n"
 
@@ -100,6 +104,7 @@ def test_only_the_copy_of_an_older_source_is_upgraded(revision, tmp_path):
     assert store.upgrade and "copies" in store.uri
 
 
+@needs_mlflow
 @pytest.mark.parametrize("revision", [None, "451aebb31d03"])
 def test_an_older_destination_is_refused_with_the_command(revision, tmp_path):
     database(tmp_path / "a.db", revision)
@@ -108,6 +113,7 @@ def test_an_older_destination_is_refused_with_the_command(revision, tmp_path):
     assert describe(caught.value).endswith(f"run: mlflow db upgrade sqlite:///{tmp_path}/a.db")
 
 
+@needs_mlflow
 @pytest.mark.parametrize("writable", [False, True])
 def test_a_newer_schema_is_refused(writable, tmp_path):
     database(tmp_path / "a.db", "feedfeedfeed")
@@ -224,8 +230,8 @@ def test_folders_that_are_no_stores(tmp_path):
         local_stores.open_store(str(tmp_path / "mlflow.db"), copies, writable=True)
 
 
+@needs_mlflow
 def test_databases_behind_sqlalchemy(tmp_path):
-    pytest.importorskip("sqlalchemy")
     database(tmp_path / "a.db", "451aebb31d03", location="s3://b/0")
     content = local_stores._database_content(f"sqlite:///{tmp_path}/a.db", "a")
     assert (content.revision, content.default_location) == ("451aebb31d03", "s3://b/0")
@@ -235,6 +241,7 @@ def test_databases_behind_sqlalchemy(tmp_path):
 URI = "postgresql://me:hunter2@host/db"
 
 
+@needs_mlflow
 @pytest.mark.parametrize("writable", [False, True])
 def test_an_older_database_is_refused_with_the_command(writable, tmp_path, monkeypatch):
     content = local_stores._Content(["experiments", "alembic_version"], "451aebb31d03", None)
@@ -255,8 +262,8 @@ def test_a_database_of_a_server_that_stores_artifacts(tmp_path, monkeypatch):
     assert (store.uri, store.name, store.proxied_artifacts) == (URI, "postgresql://host/db", "s3://bucket/a")
 
 
+@needs_mlflow
 def test_a_database_that_does_not_answer(tmp_path):
-    pytest.importorskip("sqlalchemy")
     with pytest.raises(BadInput) as caught:
         open_store("postgresql+nodriver://me:hunter2@127.0.0.1:1/db", tmp_path)
     assert "postgresql+nodriver://127.0.0.1:1/db can't be opened" in describe(caught.value)
@@ -282,6 +289,7 @@ def test_environment_of_the_server():
     assert environment["MLFLOW_BACKEND_STORE_URI"] == URI
 
 
+@needs_mlflow
 def test_without_the_whole_of_mlflow(tmp_path, monkeypatch):
     find = local_server.importlib.util.find_spec
     monkeypatch.setattr(local_server.importlib.util, "find_spec", lambda name: None if name == "flask" else find(name))
