@@ -15,7 +15,7 @@ from mlflow_migration.client import local_server, local_server_guard, local_stor
 from mlflow_migration.client.errors import BadInput, describe
 
 #: which schemas there are only the whole of MLflow knows
-needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("sqlalchemy") is None, reason="MLflow here is the skinny one")
+needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("sqlalchemy") is None, reason="this MLflow is skinny")
 
 META = "artifact_location: {}\nexperiment_id: '{}'\nlifecycle_stage: active\nname: {}\n"
 
