@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from typing import BinaryIO, Dict, List, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, List, Mapping, Sequence, Tuple
 
 from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.artifacts import Store, check_mlmodel, is_mlmodel, list_files, rewritten
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.three_way import State
 
 _MLMODEL_MOST = 16 * 1024 * 1024
+_BLOCK = 1024 * 1024
+
+
+def content_of(info: Mapping[str, Any], missing: Sequence[str] = ()) -> Dict[str, Any]:
+    """Return what tells contents of an export apart that look the same in a search: points and bytes.
+
+    :param info: ``info`` of run.json or logged_model.json.
+    :param missing: Fields that could not be written to the destination.
+    """
+    files = {entry["path"]: str(entry.get("sha256"))[:16] for entry in info.get("artifacts") or ()}
+    files.update((name[len("artifact:") :], "") for name in missing if name.startswith("artifact:"))
+    return {"points": info.get("num_metric_points"), "files": files}
 
 
 class Uploads:
@@ -58,6 +72,36 @@ class Uploads:
             raise BadDirectory(f"{path} is too large for an MLmodel file")
         check_mlmodel(path, content)
         return rewritten(content, replacements)
+
+    def other_bytes(
+        self, there: State, old: Mapping[str, str], new: Mapping[str, str], read: bool
+    ) -> Tuple[List[str], List[str]]:
+        """Find files of the same size but with other bytes, which no listing shows.
+
+        :param there: State of the destination.
+        :param old: Hashes of the source's files at the last import, by path.
+        :param new: Hashes of the source's files now.
+        :param read: Read the destination's files.
+        :return: Fields of the files that have changed at the source, and of those that only the destination has so.
+        """
+        same = [path for path, size in sorted(self.sizes.items()) if there.get("artifact:" + path) == str(size)]
+        other = [path for path in same if old.get(path, new.get(path)) != new.get(path)]
+        moved = set(other)
+        if read:
+            differ = self._job.executor.gather(self._differs, [path for path in same if path not in self._bad])
+            other = [outcome.item for outcome in differ if outcome.get()]
+        fields = ["artifact:" + path for path in other if path in moved]
+        return fields, ["artifact:" + path for path in other if path not in moved]
+
+    def _differs(self, path: str) -> bool:
+        wanted, found = hashlib.sha256(), hashlib.sha256()
+        with self._open(path) as file:
+            for block in iter(lambda: file.read(_BLOCK), b""):
+                wanted.update(block)
+        with self._store.read(path) as blocks:
+            for block in blocks:
+                found.update(block)
+        return wanted.digest() != found.digest()
 
     def unreadable(self) -> List[Tuple[str, Exception]]:
         """Return the files that the directory does not have as it should, with the reason."""

@@ -13,7 +13,7 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.three_way import Plan, State, number, plan, settled, short, words
-from mlflow_migration.common.uploads import Uploads
+from mlflow_migration.common.uploads import Uploads, content_of
 from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS, LOGGED_MODEL_FILE, flat
 
 Json = Dict[str, Any]
@@ -39,13 +39,22 @@ class ModelImporter:
     :param id_map: What earlier imports did.
     :param mlmodel_fix: Write the new ids into MLmodel files.
     :param overwrite: Write again what was edited at the destination.
+    :param recheck: Compare the bytes of artifacts too.
     """
 
     def __init__(
-        self, tracking: Tracking, job: Job, experiment_id: str, id_map: IdMap, *, mlmodel_fix: bool, overwrite: bool
+        self,
+        tracking: Tracking,
+        job: Job,
+        experiment_id: str,
+        id_map: IdMap,
+        *,
+        mlmodel_fix: bool,
+        overwrite: bool,
+        recheck: bool,
     ) -> None:
         self._tracking, self._job, self._experiment_id, self._id_map = tracking, job, experiment_id, id_map
-        self._mlmodel_fix, self._overwrite = mlmodel_fix, overwrite
+        self._mlmodel_fix, self._overwrite, self._recheck = mlmodel_fix, overwrite, recheck
         self._sources: Dict[str, _Source] = {}
         self._by_run: Dict[str, List[str]] = {}
         self._measured: Dict[str, Dict[str, None]] = {}
@@ -195,6 +204,11 @@ class ModelImporter:
         # deleting it is the last that an import does, and nothing but an import can have meant to
         begun = {"lifecycle"} if wanted["lifecycle"] == "deleted" else set()
         todo = plan(wanted, now, now if created else base, self._overwrite, unfinished, begun)
+        if not created:
+            old = ((entry or {}).get("content") or {}).get("files") or {}
+            moved, edited = uploads.other_bytes(now, old, content_of(source.info)["files"], self._recheck)
+            todo.write += moved
+            (todo.write if self._overwrite else todo.differs).extend(edited)
         for path, ex in self._write(doc, there, todo, uploads):
             problems.append(f"artifact {path}: {describe(ex)}")
             losses.add("artifacts")
@@ -209,6 +223,7 @@ class ModelImporter:
             self._id_map.record(
                 "logged_model", self._experiment_id, src_id, there["model_id"],
                 base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint"),
+                content=content_of(source.info, missing),
                 **({"losses": sorted(losses)} if losses else {}),
             )  # fmt: skip
         self._record(src_id, doc, there, created, todo, problems, losses)

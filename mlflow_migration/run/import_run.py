@@ -53,8 +53,9 @@ def model_importer(
 ) -> ModelImporter:
     """Return the importer of the logged models that travel with runs."""
     return ModelImporter(
-        tracking, job, experiment_id, id_map, mlmodel_fix=settings.mlmodel_fix, overwrite=settings.overwrite
-    )
+        tracking, job, experiment_id, id_map,
+        mlmodel_fix=settings.mlmodel_fix, overwrite=settings.overwrite, recheck=settings.recheck,
+    )  # fmt: skip
 
 
 def import_one_run(

@@ -17,7 +17,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.old_layouts import canonical_run
 from mlflow_migration.common.source_tags import ExportTags, mk_source_tags, mk_source_tags_mlflow_tag
 from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
-from mlflow_migration.common.uploads import Uploads
+from mlflow_migration.common.uploads import Uploads, content_of
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.run.histories import stored_points
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE
@@ -39,7 +39,7 @@ class ImportSettings:
     :param mlmodel_fix: Write the new ids into MLmodel files.
     :param on_refused: ``skip``, ``truncate`` or ``fail``.
     :param overwrite: Write again what was edited or deleted at the destination.
-    :param recheck: Compare all fields even where the directory has not changed since the last import.
+    :param recheck: Compare all fields and bytes even where the directory has not changed since the last import.
     """
 
     source_tags: bool = False
@@ -58,8 +58,10 @@ class _Run:
     doc: Json
     source: ExportDir
     fingerprint: str
+    info: Json
     sizes: Dict[str, int]
     tags: Dict[str, str]
+    content_before: Json = field(default_factory=dict)
     dst: Json = field(default_factory=dict)
     created: bool = False
     mapped: Dict[str, str] = field(default_factory=dict)
@@ -205,7 +207,8 @@ class RunImporter:
         entry = self._id_map.find("run", self._experiment_id, src_id)
         there = self._by_key.get(src_id)
         if there is not None and entry is not None and not self._settings.recheck:
-            if entry["fingerprint"] == mark and not entry.get("losses") and self._as_it_was(src_id, there, entry):
+            same = entry["fingerprint"] == mark and entry.get("content") == content_of(info)
+            if same and not entry.get("losses") and self._as_it_was(src_id, there, entry):
                 return entry["dst_id"]  # type: ignore[no-any-return]
         run = self._read(src_id, source, info, mark)
         if there is None:
@@ -226,6 +229,7 @@ class RunImporter:
         base: Optional[State] = None
         if entry is not None and entry["dst_id"] == run.dst_id and not run.created:
             base, run.begun = entry["base"], frozenset(entry.get("begun") or ())
+            run.content_before = entry.get("content") or {}
         elif src_id in self._by_key and self.stages[src_id] == "deleted":
             run.begun = frozenset({"lifecycle"})  # deleting it is the last that an import does
         self._bring_up_to_date(run, base)
@@ -318,7 +322,7 @@ class RunImporter:
             sizes = {entry["path"]: entry["size"] for entry in info["artifacts"]}
         else:
             sizes = dict(source.files(ARTIFACTS)) if source.exists(ARTIFACTS) else {}
-        run = _Run(src_id, doc, source, mark, sizes, self._tags(doc))
+        run = _Run(src_id, doc, source, mark, info, sizes, self._tags(doc))
         with self._lock:
             self.parents[src_id] = doc["tags"].get(PARENT)
             self.stages[src_id] = doc["info"].get("lifecycle_stage") or "active"
@@ -404,7 +408,8 @@ class RunImporter:
             # a run that came from here and goes on is somebody's own
             unfinished = base is None and there["status"] == "RUNNING" and run.src_id in self._by_key
             todo = plan(wanted, there, base, self._settings.overwrite, unfinished, run.begun)
-            unfinished = unfinished or any(name.startswith("metric:") for name in run.begun)
+            unfinished = unfinished or any(name.startswith(("metric:", "points")) for name in run.begun)
+            unfinished = self._look_closer(run, todo, there, uploads) or unfinished
         if "lifecycle" in todo.differs and not todo.empty:
             todo = Plan(differs=sorted(todo.differs + todo.write + todo.drop))  # deleted there: nothing can be written
         if self._job.dry_run:
@@ -416,15 +421,33 @@ class RunImporter:
         if not todo.empty or unfinished:
             self._before_write()
             if not run.created:
-                self._begin_to_write(run.src_id, run.dst_id, base, [*todo.write, *todo.drop, *run.begun])
+                fields = [*todo.write, *todo.drop, *run.begun]
+                self._begin_to_write(run.src_id, run.dst_id, base, fields, run.content_before)
             self._write(run, todo, uploads, there, unfinished)
         self._record(run, todo, wanted, base)
 
-    def _begin_to_write(self, src_id: str, dst_id: str, base: Optional[State], fields: List[str]) -> None:
+    def _look_closer(self, run: _Run, todo: Plan, there: State, uploads: Uploads) -> bool:
+        """Plan what states don't show: points that are not the latest, bytes of the same number.
+
+        :return: Whether all points are to be written again; a server drops those that it has.
+        """
+        old, new, recheck = run.content_before, content_of(run.info), self._settings.recheck
+        moved, edited = uploads.other_bytes(there, old.get("files") or {}, new["files"], recheck)
+        planned = set(todo.write)
+        todo.write += [name for name in moved if name not in planned]
+        (todo.write if self._settings.overwrite else todo.differs).extend(edited)
+        if old and old["points"] != new["points"]:
+            todo.write.append("points")
+            return True
+        return recheck
+
+    def _begin_to_write(
+        self, src_id: str, dst_id: str, base: Optional[State], fields: List[str], content: Json
+    ) -> None:
         """Say before it is done what is done to a run that was whole: half done it would look like somebody's edit."""
         self._id_map.record(
             "run", self._experiment_id, src_id, dst_id, fingerprint="", base=base,
-            parent=self.parents.get(src_id), begun=sorted({"lifecycle", *fields}),
+            parent=self.parents.get(src_id), begun=sorted({"lifecycle", *fields}), content=content,
         )  # fmt: skip
 
     def _in_terms_of_destination(self, run: _Run) -> Json:
@@ -524,7 +547,8 @@ class RunImporter:
         if not self._job.dry_run:
             self._id_map.record(
                 "run", self._experiment_id, run.src_id, run.dst_id, fingerprint=run.fingerprint,
-                base={**settled(wanted, base, todo, run.missing), **run.instead}, parent=run.doc["tags"].get(PARENT),
+                content=content_of(run.info, run.missing), parent=run.doc["tags"].get(PARENT),
+                base={**settled(wanted, base, todo, run.missing), **run.instead},
                 **({"inherited": inherited} if inherited else {}),
                 **({"losses": sorted(run.losses)} if run.losses else {}),
             )  # fmt: skip
@@ -573,7 +597,9 @@ class RunImporter:
         deleted = run["info"].get("lifecycle_stage") == "deleted"
         entry = self._id_map.find("run", self._experiment_id, src_id) if src_id else None
         if deleted:
-            self._begin_to_write(str(src_id or child), child, (entry or {}).get("base"), ["tag:" + PARENT])
+            known = entry or {}
+            fields = ["tag:" + PARENT]
+            self._begin_to_write(str(src_id or child), child, known.get("base"), fields, known.get("content") or {})
             self._tracking.restore_run(child)
         self._tracking.set_tag(child, PARENT, target)
         if deleted:
