@@ -19,7 +19,7 @@ from mlflow_migration.common.session import open_job, report_dir, run_command
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.run_file import RUN_FILE
-from mlflow_migration.run.run_importer import PARENT, ImportSettings, RunImporter
+from mlflow_migration.run.run_importer import RELATIVES, ImportSettings, RunImporter
 
 Json = Dict[str, Any]
 
@@ -68,7 +68,7 @@ def import_one_run(
     if not directory.exists(RUN_FILE):
         raise BadInput(f"{directory.path} holds no exported run: there is no {RUN_FILE}.")
     doc = canonical_run(directory.read_json(RUN_FILE))
-    src_id, parent = doc["info"]["run_id"], doc["tags"].get(PARENT)
+    src_id = doc["info"]["run_id"]
     job.ledger.expect("run", 1)
     job.progress.add_total(1)
     experiment = destination_experiment(tracking, job, experiment_name, {})
@@ -78,10 +78,11 @@ def import_one_run(
     models = model_importer(tracking, job, experiment_id, id_map, settings)
     runs = RunImporter(tracking, job, settings, experiment_id, id_map, models)
     if experiment is not None and not experiment.get("created"):
-        # the run itself, its parent, its children, and what it was itself copied from
-        for wanted in filter(None, (src_id, parent)):
+        # the run itself, its parent and root, its children, and what it was itself copied from
+        for wanted in {src_id, *(doc["tags"][key] for key in RELATIVES if doc["tags"].get(key))}:
             runs.load(f"tags.`{RUN_KEY}` = '{_quoted(wanted)}'")
-        runs.load(f"tags.`{PARENT}` = '{_quoted(src_id)}'")
+        for key in RELATIVES:
+            runs.load(f"tags.`{key}` = '{_quoted(src_id)}'")
         for own in filter(None, (doc["tags"].get(RUN_KEY),)):
             _load_own(tracking, runs, experiment_id, own)
     models.load(logged_model_dirs(directory), {src_id}, existed=experiment is not None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Callable, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import BadDirectory, Refused, describe
+from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable, describe
 from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
 from mlflow_migration.common.artifacts import Presence, Store, run_store
 from mlflow_migration.common.export_dir import ExportDir
@@ -21,13 +21,14 @@ from mlflow_migration.common.uploads import Uploads, content_of
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.run.histories import stored_points
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE
-from mlflow_migration.run.run_writer import RunWriter
+from mlflow_migration.run.run_writer import SMALLEST_TAG_LIMIT, RunWriter
 from mlflow_migration.run.state import canonical, latest_of, state_of
 
 Json = Dict[str, Any]
 
 PARENT = "mlflow.parentRunId"
-_ID_TAGS = frozenset({PARENT, "mlflow.rootRunId", "mlflow.log-model.history"})
+RELATIVES = (PARENT, "mlflow.rootRunId")
+_ID_TAGS = frozenset({*RELATIVES, "mlflow.log-model.history"})
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class RunImporter:
         self._presence = Presence(tracking)
         self._by_key: Dict[str, bytes] = {}
         self._by_id: Dict[str, bytes] = {}
-        self._children: Dict[str, Set[str]] = {}
+        self._relatives: Dict[Tuple[str, str], Set[str]] = {}
         self._created: Set[str] = set()
         self._lock = threading.Lock()
         self.ids: Dict[str, str] = {}
@@ -148,8 +149,7 @@ class RunImporter:
             self.ids[tags[RUN_KEY]] = run_id
         else:
             self.only_copies = False
-        if tags.get(PARENT):
-            self._children.setdefault(tags[PARENT], set()).add(run_id)
+        self._note_relatives(run_id, tags)
 
     def waits(self, src_id: str, source: ExportDir) -> bool:
         """Tell whether a run should come after others, as it uses or measures their logged models."""
@@ -364,8 +364,10 @@ class RunImporter:
         key = {RUN_KEY: run.src_id}
         try:
             run.dst = self._tracking.create_run({**body, "tags": tag_list({**key, **tags})}, run.src_id)
-        except Refused as ex:
-            if ex.http_status_code != 400:
+        except (Refused, Unavailable) as ex:
+            # a database may answer 500 to what is too long for it
+            too_long = ex.http_status_code == 500 and any(len(value) > SMALLEST_TAG_LIMIT for value in tags.values())
+            if ex.http_status_code != 400 and not too_long:
                 raise
             # a tag that is refused: the run comes first, then its tags one by one
             run.dst = self._tracking.create_run({**body, "tags": tag_list(key)}, run.src_id)
@@ -373,12 +375,13 @@ class RunImporter:
         run.created = True
         with self._lock:
             self.ids[run.src_id] = run.dst_id
-        self._note_parent(run, tags)
+        self._note_relatives(run.dst_id, tags)
 
-    def _note_parent(self, run: _Run, tags: Mapping[str, str]) -> None:
-        if tags.get(PARENT):
-            with self._lock:
-                self._children.setdefault(tags[PARENT], set()).add(run.dst_id)
+    def _note_relatives(self, dst_id: str, tags: Mapping[str, str]) -> None:
+        with self._lock:
+            for key in RELATIVES:
+                if tags.get(key):
+                    self._relatives.setdefault((key, tags[key]), set()).add(dst_id)
 
     # -- the comparison and what follows ------------------------------------------------------------------------
 
@@ -488,7 +491,7 @@ class RunImporter:
         writer.write(points, params, tags)
         for name in todo.drop:
             self._tracking.delete_tag(run.dst_id, name[len("tag:") :])
-        self._note_parent(run, tags)
+        self._note_relatives(run.dst_id, tags)
         writer.check_long(*((run.doc["params"], run.mapped) if run.created else (params, tags)))
         run.instead = {name: short(value) for name, value in writer.refusals.instead.items()}
         if writer.infinite:
@@ -574,43 +577,43 @@ class RunImporter:
     # -- links between runs -------------------------------------------------------------------------------------
 
     def link_parents(self) -> None:
-        """Point children to parents that arrived after them, now or in an earlier import."""
+        """Point children to parents and roots that arrived after them, now or in an earlier import."""
         if self._job.dry_run:
             return
         sources = {dst_id: src_id for src_id, dst_id in self.ids.items()}
-        work = [
-            (child, parent)
-            for parent, children in self._children.items()
-            if self.ids.get(parent, parent) != parent
-            for child in sorted(children)
-        ]
-        for outcome in self._job.executor.gather(lambda link: self._repoint(*link, sources.get(link[0])), work):
+        work: Dict[str, List[Tuple[str, str]]] = {}
+        for (key, relative), children in self._relatives.items():
+            if self.ids.get(relative, relative) != relative:
+                for child in children:
+                    work.setdefault(child, []).append((key, relative))
+        for outcome in self._job.executor.gather(lambda item: self._repoint(*item, sources.get(item[0])), work.items()):
             if outcome.error is not None:
                 child = outcome.item[0]
                 self._job.lost("parent", sources.get(child, child), outcome.error, "parents")
 
-    def _repoint(self, child: str, parent: str, src_id: Optional[str]) -> None:
-        run, target = self._tracking.run(child), self.ids[parent]
-        if canonical(run)["tags"].get(PARENT) != parent:
-            return  # it was created after its parent, or somebody has changed it
+    def _repoint(self, child: str, links: List[Tuple[str, str]], src_id: Optional[str]) -> None:
+        run = self._tracking.run(child)
+        tags = canonical(run)["tags"]
+        # what has another value was created after its parent, or somebody has changed it
+        targets = {key: self.ids[relative] for key, relative in links if tags.get(key) == relative}
+        if not targets:
+            return
         self._before_write()
-        deleted = run["info"].get("lifecycle_stage") == "deleted"
         entry = self._id_map.find("run", self._experiment_id, src_id) if src_id else None
+        deleted = run["info"].get("lifecycle_stage") == "deleted"
         if deleted:
-            known = entry or {}
-            fields = ["tag:" + PARENT]
-            self._begin_to_write(str(src_id or child), child, known.get("base"), fields, known.get("content") or {})
+            if entry is not None:
+                fields = ["tag:" + key for key in targets]
+                self._begin_to_write(str(src_id), child, entry["base"], fields, entry.get("content") or {})
             self._tracking.restore_run(child)
-        self._tracking.set_tag(child, PARENT, target)
+        for key, target in targets.items():
+            self._tracking.set_tag(child, key, target)
         if deleted:
             self._tracking.delete_run(child)
         if entry is not None and entry["base"] is not None:
-            entry["base"]["tag:" + PARENT] = short(target)
-            facts = {
-                key: entry[key]
-                for key in entry
-                if key not in ("kind", "destination", "experiment_id", "src_id", "dst_id")
-            }
+            entry["base"].update(("tag:" + key, short(target)) for key, target in targets.items())
+            named = ("kind", "destination", "experiment_id", "src_id", "dst_id")
+            facts = {key: value for key, value in entry.items() if key not in named}
             self._id_map.record("run", self._experiment_id, str(src_id), child, **facts)
 
 
