@@ -86,9 +86,10 @@ class ExperimentImporter:
         if self.runs is None or not self._existed:
             self.prepare()
         assert self.runs is not None
+        was_active = self._active
         self._import_runs(self.runs, directory, only_runs, only_models)
         status, reason, base = self._bring_up_to_date(wanted)
-        moved = self._existed and deleted == self._active
+        moved = self._existed and deleted == was_active
         different = self._set_lifecycle(deleted, self.runs)
         if different:
             status = "differs" if status in ("unchanged", "updated") else status

@@ -1,0 +1,295 @@
+"""What an import makes of what is there: runs that need each other, edits on both sides, imports that were killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import pytest
+
+from benchmarks.make_data import create_run, end_run, log_metrics
+from tests.support.compare import assert_same
+from tests.support.proxy import Proxy
+from tests.support.rest import Json, Rest
+from tests.support.servers import Server
+
+
+def point(key: str, value: float, step: int, **more: Any) -> Json:
+    return {"key": key, "value": value, "timestamp": step, "step": step, **more}
+
+
+class Source:
+    """An experiment in the making."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.rest, self.name = Rest(server.uri), name
+        self.id = self.rest.post("experiments/create", {"name": name})["experiment_id"]
+
+    def run(self, name: str, start: int = 1000, points: Tuple[Json, ...] = (), **options: Any) -> str:
+        run_id = create_run(self.rest, self.id, name, start, **options)["info"]["run_id"]
+        log_metrics(self.rest, run_id, list(points))
+        end_run(self.rest, run_id, end_time=start + 10)
+        return str(run_id)
+
+    def model(self, run_id: str, name: str) -> str:
+        body = {"experiment_id": self.id, "name": name, "source_run_id": run_id}
+        model_id = self.rest.post("logged-models", body)["model"]["info"]["model_id"]
+        self.rest.patch(f"logged-models/{model_id}", {"model_id": model_id, "status": "LOGGED_MODEL_READY"})
+        self.rest.post("runs/outputs", {"run_id": run_id, "models": [{"model_id": model_id, "step": 1}]})
+        return str(model_id)
+
+    def put(self, run_id: str, path: str, data: bytes) -> None:
+        self.rest.put_file(self.rest.run(run_id)["info"]["artifact_uri"], path, data)
+
+    def delete(self, *run_ids: str) -> None:
+        for run_id in run_ids:
+            self.rest.post("runs/delete", {"run_id": run_id})
+
+
+class Moves:
+    """Runs the scripts from one server to the other and reads their ledger."""
+
+    def __init__(self, run_script: Callable[..., Any], src: Server, dst: Server, home: Path) -> None:
+        self.script, self.src, self.dst, self.home = run_script, src, dst, home
+        self.report = home / "report"
+
+    def export(self, name: str, *args: Any, to: str = "export") -> Path:
+        env = {"MLFLOW_TRACKING_URI": self.src.uri}
+        self.script("export-experiment", "--experiment", name, "--output-dir", self.home / to, *args, env=env)
+        return self.home / to
+
+    def load(
+        self, name: str, *args: Any, status: int = 0, script: str = "import-experiment", to: str = "export"
+    ) -> Any:
+        """Import; how many objects of which kind ended how."""
+        command = (script, "--experiment-name", name, "--input-dir", self.home / to, "--report-dir", self.report, *args)
+        result = self.script(*command, env={"MLFLOW_TRACKING_URI": self.dst.uri}, check=status)
+        assert "do not reconcile" not in result.stdout, result
+        if "--dry-run" in args:
+            return _counts_of_table(result.stdout)
+        return {kind: dict(of_kind) for kind, of_kind in self.ledger()[-1]["counts"].items()}
+
+    def ledger(self) -> List[Json]:
+        return [json.loads(line) for line in (self.report / "ledger.jsonl").read_text().splitlines()]
+
+
+def _counts_of_table(text: str) -> Dict[str, Dict[str, int]]:
+    rows = [line.split() for line in text.splitlines()]
+    head = next(n for n, row in enumerate(rows) if row[:2] == ["kind", "found"])
+    found: Dict[str, Dict[str, int]] = {}
+    for row in rows[head + 1 :]:
+        if len(row) != len(rows[head]):
+            break
+        found[row[0]] = {status: int(n) for status, n in list(zip(rows[head], row))[2:] if int(n)}
+    return found
+
+
+@pytest.fixture
+def moves(run_script: Callable[..., Any], src_server: Server, dst_server: Server, tmp_path: Path) -> Moves:
+    return Moves(run_script, src_server, dst_server, tmp_path)
+
+
+@pytest.fixture
+def source(src_server: Server, experiment_name: str) -> Source:
+    return Source(src_server, experiment_name)
+
+
+def test_models_that_runs_hand_on(source: Source, moves: Moves, experiment_name: str, tmp_path: Path) -> None:
+    """Each run uses the model of the one before, the first measures that of the last: no order is right."""
+    rest, before, ids = source.rest, None, []
+    for number in range(6):
+        run_id = source.run(f"run {number}", start=5000 - number, points=(point("loss", 1.0, 1),))
+        if before:
+            rest.post("runs/log-inputs", {"run_id": run_id, "datasets": [], "models": [{"model_id": before}]})
+        before = source.model(run_id, f"model{number}")
+        ids.append(run_id)
+    rest.post("runs/log-batch", {"run_id": ids[0], "metrics": [point("accuracy", 0.5, 3, model_id=before)]})
+    moves.export(experiment_name)
+    new = {"experiment": {"copied": 1}, "logged_model": {"copied": 6}, "run": {"copied": 6}}
+    assert moves.load(experiment_name, "--dry-run") == new
+    assert moves.load(experiment_name) == new
+    assert_same((moves.src.uri, experiment_name), (moves.dst.uri, experiment_name))
+    same = {"experiment": {"unchanged": 1}, "logged_model": {"unchanged": 6}, "run": {"unchanged": 6}}
+    assert moves.load(experiment_name) == moves.load(experiment_name, "--dry-run") == same
+
+    # one run alone brings the model that it uses; a metric from a run that does not come is told
+    env = {"MLFLOW_TRACKING_URI": moves.src.uri}
+    moves.script("export-run", "--run-id", ids[-1], "--output-dir", tmp_path / "one", env=env)
+    counts = moves.load(experiment_name + " one", status=1, script="import-run", to="one")
+    assert counts == {"logged_model": {"copied": 1, "incomplete": 1}, "run": {"copied": 1}}
+    assert [line["losses"] for line in moves.ledger() if line.get("status") == "incomplete"] == [["values"]]
+
+    # a copy that is repeated tells each object once
+    both = ("--src-mlflow-uri", moves.src.uri, "--dst-mlflow-uri", moves.dst.uri, "--report-dir", moves.report)
+    names = ("--experiment", experiment_name, "--experiment-name", experiment_name + "c")
+    for _ in range(2):
+        moves.script("copy-experiment", *both, *names)
+    assert moves.ledger()[-1]["counts"] == same
+    assert_same((moves.src.uri, experiment_name), (moves.dst.uri, experiment_name + "c"))
+
+
+def test_full_recheck(source: Source, moves: Moves, experiment_name: str) -> None:
+    """Points that are not the latest and bytes of the same number arrive; those of the destination are told."""
+    run_id = source.run("r", points=(point("x", 1.0, 10),))
+    source.put(run_id, "a/file.bin", b"before")
+    moves.export(experiment_name)
+    moves.load(experiment_name)
+    log_metrics(source.rest, run_id, [point("x", 0.5, 5)])
+    source.put(run_id, "a/file.bin", b"after!")
+    moves.export(experiment_name)
+    assert moves.load(experiment_name)["run"] == {"unchanged": 1}  # limitations.md says so
+    moves.export(experiment_name, "--recheck", "full")
+    assert moves.load(experiment_name)["run"] == {"updated": 1}
+    assert_same((moves.src.uri, experiment_name), (moves.dst.uri, experiment_name))
+
+    there = Rest(moves.dst.uri)
+    copy = there.runs(there.experiment(experiment_name)["experiment_id"])[0]
+    there.put_file(copy["info"]["artifact_uri"], "a/file.bin", b"edited")
+    assert moves.load(experiment_name)["run"] == {"unchanged": 1}
+    assert moves.load(experiment_name, "--recheck", "full")["run"] == {"differs": 1}
+    assert "artifact a/file.bin" in [line for line in moves.ledger() if line.get("kind") == "run"][-1]["reason"]
+    overwrite = ("--recheck", "full", "--on-destination-change", "overwrite")
+    assert moves.load(experiment_name, *overwrite)["run"] == {"updated": 1}
+    assert_same((moves.src.uri, experiment_name), (moves.dst.uri, experiment_name))
+
+
+def test_edits_on_both_sides(source: Source, moves: Moves, experiment_name: str) -> None:
+    """The destination's edits are left alone and named; the source's arrive beside them; points of both stay."""
+    run_id = source.run("r", points=(point("x", 1.0, 1),), tags={"ours": "1", "theirs": "1", "gone": "1"})
+    moves.export(experiment_name)
+    moves.load(experiment_name)
+    there = Rest(moves.dst.uri)
+    copy = there.runs(there.experiment(experiment_name)["experiment_id"])[0]["info"]["run_id"]
+    long = "edited " * 1000
+    there.post("runs/set-tag", {"run_id": copy, "key": "theirs", "value": long})
+    log_metrics(there, copy, [point("x", 2.0, 2)])
+    source.rest.post("runs/set-tag", {"run_id": run_id, "key": "ours", "value": "2"})
+    source.rest.post("runs/delete-tag", {"run_id": run_id, "key": "gone"})
+    log_metrics(source.rest, run_id, [point("x", 3.0, 3)])
+    moves.export(experiment_name)
+    assert moves.load(experiment_name)["run"] == {"differs": 1}
+    tags = {tag["key"]: tag["value"] for tag in there.run(copy)["data"]["tags"]}
+    assert (tags["ours"], tags["theirs"], "gone" in tags) == ("2", long, False)
+    assert [p["step"] for p in there.history(copy, "x")] == [1, 2, 3]
+    assert moves.load(experiment_name)["run"] == {"differs": 1}
+
+
+def test_an_experiment_that_is_somebody_elses(source: Source, moves: Moves, experiment_name: str) -> None:
+    """It is not deleted because the source's is; a deleted one is not written to unless that is asked for."""
+    deleted = source.run("deleted")
+    source.run("active")
+    source.delete(deleted)
+    moves.export(experiment_name, "--export-deleted-runs")
+    theirs = Source(moves.dst, experiment_name + " theirs")
+    own = theirs.run("own")
+    moves.load(experiment_name)
+    source.rest.post("experiments/delete", {"experiment_id": source.id})
+    moves.export(experiment_name, "--export-deleted-experiments", to="gone")
+    assert moves.load(theirs.name, to="gone")["experiment"] == {"differs": 1}
+    assert theirs.rest.run(own)["info"]["lifecycle_stage"] == "active"
+    # the one that an import has made follows
+    assert moves.load(experiment_name, to="gone")["experiment"] == {"updated": 1}
+    assert theirs.rest.experiment(experiment_name)["lifecycle_stage"] == "deleted"
+    refused = ("--input-dir", moves.home / "export", "--experiment-name", experiment_name)
+    moves.script("import-experiment", *refused, env={"MLFLOW_TRACKING_URI": moves.dst.uri}, check=2)
+    overwrite = ("--on-destination-change", "overwrite")
+    for args in ((*overwrite, "--dry-run"), overwrite):
+        assert moves.load(experiment_name, *args)["experiment"] == {"updated": 1}
+    stages = {r["info"]["run_name"]: r["info"]["lifecycle_stage"] for r in _runs(theirs.rest, experiment_name)}
+    assert stages == {"deleted": "deleted", "active": "active"}
+
+
+def _runs(rest: Rest, name: str) -> List[Json]:
+    return rest.runs(rest.experiment(name)["experiment_id"])
+
+
+def test_a_directory_holds_one_experiment(source: Source, moves: Moves, experiment_name: str) -> None:
+    """Another one is not mixed into it."""
+    run_id = source.run("r")
+    other = Source(moves.src, experiment_name + " other")
+    other_run = other.run("r")
+    moves.export(experiment_name)
+    env = {"MLFLOW_TRACKING_URI": moves.src.uri}
+    args = ("--experiment", other.name, "--output-dir", moves.home / "export")
+    refused = moves.script("export-experiment", *args, env=env, check=2)
+    assert "another experiment" in refused.stderr
+    for wanted, status in ((run_id, 0), (run_id, 0), (other_run, 2)):
+        moves.script("export-run", "--run-id", wanted, "--output-dir", moves.home / "one", env=env, check=status)
+
+
+# ---- killed while it changes what was whole
+
+
+def _change(source: Source, plain: str, deleted: str) -> None:
+    rest = source.rest
+    rest.post("runs/restore", {"run_id": deleted})
+    for run_id in (plain, deleted):
+        # the latest point comes first, so that a killed import leaves what looks finished
+        log_metrics(rest, run_id, [point("x", 9.0, 90), point("x", 5.0, 50)])
+        rest.post("runs/set-tag", {"run_id": run_id, "key": "k", "value": "new"})
+    source.put(plain, "more.txt", b"more")
+    source.delete(deleted)
+
+
+@pytest.mark.parametrize(
+    ("path", "number", "whole_experiment"),
+    [
+        ("*/runs/log-batch", 1, False),
+        ("*/runs/restore", 1, False),
+        ("*/runs/log-batch", 2, False),
+        ("*/runs/delete", 1, False),
+        ("*/experiments/restore", 1, True),
+        ("*/experiments/delete", 1, True),
+        ("*/runs/restore", -1, True),
+    ],
+)
+def test_killed_while_it_changes_runs(
+    source: Source, moves: Moves, start_script: Callable[..., Any], path: str, number: int, whole_experiment: bool
+) -> None:
+    """What is half done is not taken for an edit of the destination: a repeat completes it, and nothing differs."""
+    name = source.name
+    plain = source.run("plain", points=(point("x", 1.0, 1),), tags={"k": "old"})
+    deleted = source.run("deleted", points=(point("x", 1.0, 1),), tags={"k": "old"})
+    source.delete(deleted)
+    args = ("--export-deleted-experiments", "--export-deleted-runs")
+
+    def delete_experiment() -> None:
+        if whole_experiment:
+            source.rest.post("experiments/delete", {"experiment_id": source.id})
+            source.rest.post("runs/restore", {"run_id": plain})
+
+    with Proxy(moves.dst.uri) as proxy:
+        moves.dst = type("Behind", (), {"uri": proxy.uri})()  # the id map goes by the destination's address
+        delete_experiment()
+        moves.export(name, *args)
+        moves.load(name)
+        if whole_experiment:
+            source.rest.post("experiments/restore", {"experiment_id": source.id})
+        _change(source, plain, deleted)
+        delete_experiment()
+        moves.export(name, *args)
+        process: Optional[Any] = None
+
+        def kill(_: Any) -> None:
+            assert process is not None
+            assert process.poll() is None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+        # the last of the restores is the one that follows the deletion of the experiment
+        fault = proxy.on("POST", path, number=2 if number < 0 else number, after=kill)
+        process = start_script(
+            "import-experiment", "--experiment-name", name, "--input-dir", moves.home / "export",
+            "--report-dir", moves.report, "--workers", "1", env={"MLFLOW_TRACKING_URI": proxy.uri},
+        )  # fmt: skip
+        process.communicate(timeout=120)
+        assert (process.returncode, fault.hits) == (-signal.SIGKILL, 1)
+        proxy.clear()
+        counts = moves.load(name)
+        assert "differs" not in str(counts)
+        assert_same((moves.src.uri, name), (proxy.uri, name))
+        assert len(_runs(Rest(proxy.uri), name)) == 2
+        assert moves.load(name)["run"] == {"unchanged": 2}
