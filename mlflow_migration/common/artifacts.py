@@ -357,8 +357,9 @@ def download(store: Store, path: str, target: ExportDir, rel: str) -> Dict[str, 
                 for block in blocks:
                     out.write(block)
             return {"size": out.size, "sha256": out.sha256}
-        except Unavailable:
-            if attempt == _ATTEMPTS - 1:
+        except Unavailable as ex:
+            # a status was answered again and again already; only a body that broke off was not asked for again
+            if ex.http_status_code > 0 or attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError("not reached")
 
