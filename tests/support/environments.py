@@ -25,6 +25,8 @@ MLFLOW = [
     ("2.9.", ["3.11", "3.10", "3.9", "3.8"], ["setuptools<81", "sqlalchemy<2.1"]),
     ("", ["3.11", "3.10", "3.12", "3.13", "3.9"], ["setuptools<81", "sqlalchemy<2.1"]),
 ]
+#: what setup.py allows at least is what the environment of the oldest Python gets
+OLDEST_PYTHON, OLDEST_CLIENT = "3.8", "mlflow-skinny==2.9.0"
 
 
 class NotMadeError(Exception):
@@ -66,6 +68,8 @@ def make(path: Path) -> bool:
         recipe = "\n".join(packages)
     else:
         versions, packages = [version], ["-e", str(PROJECT), "pytest", "pytest-timeout"]
+        if version == OLDEST_PYTHON:
+            packages.append(OLDEST_CLIENT)
         recipe = "\n".join([*packages, (PROJECT / "setup.py").read_text(encoding="utf-8")])
     marker = path / MARKER
     if marker.exists() and marker.read_text(encoding="utf-8") == recipe:

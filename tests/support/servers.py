@@ -26,7 +26,20 @@ START_SECONDS = 240.0
 
 
 class NoEnvironmentError(Exception):
-    """There is no environment with the MLflow version asked for; the message says how to make it."""
+    """There is no environment with what is asked for; the message says how to make it."""
+
+
+def env_python(name: str) -> str:
+    """Path of the Python of an environment that `make envs` makes.
+
+    :param name: Such as "mlflow-2.9.2" or "python3.8".
+    :raises NoEnvironmentError: it was not made.
+    """
+    home = Path(os.environ.get("MLFLOW_MIGRATION_TEST_ENVS") or PROJECT / ".envs")
+    python = home / name / "bin" / "python"
+    if not python.exists():
+        raise NoEnvironmentError(f"there is no {home / name}: make .envs/{name}")
+    return str(python)
 
 
 def mlflow_env(version: str = NEWEST) -> str:
@@ -37,12 +50,7 @@ def mlflow_env(version: str = NEWEST) -> str:
     """
     if version == NEWEST:
         return sys.executable
-    version = OLD_VERSIONS.get(version, version)
-    home = Path(os.environ.get("MLFLOW_MIGRATION_TEST_ENVS") or PROJECT / ".envs")
-    python = home / f"mlflow-{version}" / "bin" / "python"
-    if not python.exists():
-        raise NoEnvironmentError(f"no MLflow {version} in {home}: make .envs/mlflow-{version}")
-    return str(python)
+    return env_python(f"mlflow-{OLD_VERSIONS.get(version, version)}")
 
 
 def free_port() -> int:
