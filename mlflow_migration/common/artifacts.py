@@ -52,15 +52,20 @@ class Store:
 
 
 class ProxiedStore(Store):
-    """Artifacts behind the tracking server's proxy."""
+    """Artifacts behind the tracking server's proxy; files that the proxy can't give are read in the server's own way."""
 
-    def __init__(self, tracking: Tracking, root: str) -> None:
-        self._tracking, self._root = tracking, root
+    def __init__(self, tracking: Tracking, root: str, through_server: Store) -> None:
+        self._tracking, self._root, self._server = tracking, root, through_server
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
         return _split(self._tracking.proxied_files(posixpath.join(self._root, path) if path else self._root), path)
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        try:
+            posixpath.basename(path).encode("latin-1")
+        except UnicodeEncodeError:
+            # the proxy of a server before MLflow 3 names the file in a header, and fails if that is not Latin-1
+            return self._server.read(path)
         return self._tracking.proxied_file(posixpath.join(self._root, path))
 
     def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
@@ -233,7 +238,7 @@ def proxied_root(tracking: Tracking, uri: str) -> Optional[str]:
 def _store(tracking: Tracking, uri: str, server: Store) -> Store:
     root = proxied_root(tracking, uri)
     if root is not None:
-        return ProxiedStore(tracking, root)
+        return ProxiedStore(tracking, root, server)
     local = _local_path(uri)
     if local is not None:
         return FallbackStore(LocalStore(local), server) if _is_here(tracking, local) else server
@@ -352,8 +357,10 @@ def download(store: Store, path: str, target: ExportDir, rel: str) -> Dict[str, 
     :raises MlflowExportImportException: It can't be read.
     """
     for attempt in range(_ATTEMPTS):
+        begun = False
         try:
             with target.new_file(rel) as out, store.read(path) as blocks:
+                begun = True
                 for block in blocks:
                     out.write(block)
             return {"size": out.size, "sha256": out.sha256}
