@@ -364,9 +364,8 @@ def download(store: Store, path: str, target: ExportDir, rel: str) -> Dict[str, 
                 for block in blocks:
                     out.write(block)
             return {"size": out.size, "sha256": out.sha256}
-        except Unavailable as ex:
-            # a status was answered again and again already; only a body that broke off was not asked for again
-            if ex.http_status_code > 0 or attempt == _ATTEMPTS - 1:
+        except Unavailable:
+            if not begun or attempt == _ATTEMPTS - 1:  # only a body that broke off was not asked for again already
                 raise
     raise AssertionError("not reached")
 

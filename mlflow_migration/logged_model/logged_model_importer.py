@@ -215,6 +215,11 @@ class ModelImporter:
             missing.append(f"artifact:{path}")
             if not self._job.dry_run:
                 self._job.lost("artifact", f"{src_id}/{path}", ex, "artifacts")
+        run_id = doc.get("source_run_id") or ""
+        to_come = self._job.dry_run and run_id in self._runs_to_come
+        if run_id and there.get("source_run_id") != self.run_ids.get(run_id) and not to_come:
+            problems.append(f"its run {run_id} was not at the destination when it was made, and can't be named later")
+            losses.add("logged-models")
         for metric in self._orphans(src_id, doc, todo):
             problems.append(f"metric {metric.get('key')}: its run {metric.get('run_id')} is not at the destination")
             losses.add("values")
