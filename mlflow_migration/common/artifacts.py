@@ -52,7 +52,7 @@ class Store:
 
 
 class ProxiedStore(Store):
-    """Artifacts behind the tracking server's proxy; files that the proxy can't give are read in the server's own way."""
+    """Artifacts behind the tracking server's proxy; what the proxy can't give is read in the server's own way."""
 
     def __init__(self, tracking: Tracking, root: str, through_server: Store) -> None:
         self._tracking, self._root, self._server = tracking, root, through_server
