@@ -122,8 +122,9 @@ class RunExporter:
         run_id = str(info["run_id"])
         target = self._directory_of(run_id)
         old = target.read_info(RUN_FILE)
-        # a run that is in the directory already is followed when it gets deleted
-        if info.get("lifecycle_stage") == "deleted" and not self._settings.deleted_runs and old is None:
+        # a run that was taken before is followed when it gets deleted
+        taken = old is not None or self._known(run_id) is not None
+        if info.get("lifecycle_stage") == "deleted" and not (self._settings.deleted_runs or taken):
             self._job.ledger.record("run", "skipped", run_id, reason="deleted; --export-deleted-runs takes it")
             self._job.progress.advance()
             return None

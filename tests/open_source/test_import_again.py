@@ -2,99 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Optional
 
 import pytest
 
-from benchmarks.make_data import create_run, end_run, log_metrics
+from benchmarks.make_data import log_metrics
 from tests.support.compare import assert_same
+from tests.support.moves import Moves, Source, point, runs_of
 from tests.support.proxy import Proxy
-from tests.support.rest import Json, Rest
-from tests.support.servers import Server
-
-
-def point(key: str, value: float, step: int, **more: Any) -> Json:
-    return {"key": key, "value": value, "timestamp": step, "step": step, **more}
-
-
-class Source:
-    """An experiment in the making."""
-
-    def __init__(self, server: Server, name: str) -> None:
-        self.rest, self.name = Rest(server.uri), name
-        self.id = self.rest.post("experiments/create", {"name": name})["experiment_id"]
-
-    def run(self, name: str, start: int = 1000, points: Tuple[Json, ...] = (), **options: Any) -> str:
-        run_id = create_run(self.rest, self.id, name, start, **options)["info"]["run_id"]
-        log_metrics(self.rest, run_id, list(points))
-        end_run(self.rest, run_id, end_time=start + 10)
-        return str(run_id)
-
-    def model(self, run_id: str, name: str) -> str:
-        body = {"experiment_id": self.id, "name": name, "source_run_id": run_id}
-        model_id = self.rest.post("logged-models", body)["model"]["info"]["model_id"]
-        self.rest.patch(f"logged-models/{model_id}", {"model_id": model_id, "status": "LOGGED_MODEL_READY"})
-        self.rest.post("runs/outputs", {"run_id": run_id, "models": [{"model_id": model_id, "step": 1}]})
-        return str(model_id)
-
-    def put(self, run_id: str, path: str, data: bytes) -> None:
-        self.rest.put_file(self.rest.run(run_id)["info"]["artifact_uri"], path, data)
-
-    def delete(self, *run_ids: str) -> None:
-        for run_id in run_ids:
-            self.rest.post("runs/delete", {"run_id": run_id})
-
-
-class Moves:
-    """Runs the scripts from one server to the other and reads their ledger."""
-
-    def __init__(self, run_script: Callable[..., Any], src: Server, dst: Server, home: Path) -> None:
-        self.script, self.src, self.dst, self.home = run_script, src, dst, home
-        self.report = home / "report"
-
-    def export(self, name: str, *args: Any, to: str = "export") -> Path:
-        env = {"MLFLOW_TRACKING_URI": self.src.uri}
-        self.script("export-experiment", "--experiment", name, "--output-dir", self.home / to, *args, env=env)
-        return self.home / to
-
-    def load(
-        self, name: str, *args: Any, status: int = 0, script: str = "import-experiment", to: str = "export"
-    ) -> Any:
-        """Import; how many objects of which kind ended how."""
-        command = (script, "--experiment-name", name, "--input-dir", self.home / to, "--report-dir", self.report, *args)
-        result = self.script(*command, env={"MLFLOW_TRACKING_URI": self.dst.uri}, check=status)
-        assert "do not reconcile" not in result.stdout, result
-        if "--dry-run" in args:
-            return _counts_of_table(result.stdout)
-        return {kind: dict(of_kind) for kind, of_kind in self.ledger()[-1]["counts"].items()}
-
-    def ledger(self) -> List[Json]:
-        return [json.loads(line) for line in (self.report / "ledger.jsonl").read_text().splitlines()]
-
-
-def _counts_of_table(text: str) -> Dict[str, Dict[str, int]]:
-    rows = [line.split() for line in text.splitlines()]
-    head = next(n for n, row in enumerate(rows) if row[:2] == ["kind", "found"])
-    found: Dict[str, Dict[str, int]] = {}
-    for row in rows[head + 1 :]:
-        if len(row) != len(rows[head]):
-            break
-        found[row[0]] = {status: int(n) for status, n in list(zip(rows[head], row))[2:] if int(n)}
-    return found
-
-
-@pytest.fixture
-def moves(run_script: Callable[..., Any], src_server: Server, dst_server: Server, tmp_path: Path) -> Moves:
-    return Moves(run_script, src_server, dst_server, tmp_path)
-
-
-@pytest.fixture
-def source(src_server: Server, experiment_name: str) -> Source:
-    return Source(src_server, experiment_name)
+from tests.support.rest import Rest
 
 
 def test_models_that_runs_hand_on(source: Source, moves: Moves, experiment_name: str, tmp_path: Path) -> None:
@@ -124,11 +43,8 @@ def test_models_that_runs_hand_on(source: Source, moves: Moves, experiment_name:
     assert sorted(losses) == [["logged-models"], ["values"]]
 
     # a copy that is repeated tells each object once
-    both = ("--src-mlflow-uri", moves.src.uri, "--dst-mlflow-uri", moves.dst.uri, "--report-dir", moves.report)
-    names = ("--experiment", experiment_name, "--experiment-name", experiment_name + "c")
-    for _ in range(2):
-        moves.script("copy-experiment", *both, *names)
-    assert moves.ledger()[-1]["counts"] == same
+    moves.copy(experiment_name, experiment_name + "c")
+    assert moves.copy(experiment_name, experiment_name + "c") == same
     assert_same((moves.src.uri, experiment_name), (moves.dst.uri, experiment_name + "c"))
 
 
@@ -199,12 +115,8 @@ def test_an_experiment_that_is_somebody_elses(source: Source, moves: Moves, expe
     overwrite = ("--on-destination-change", "overwrite")
     for args in ((*overwrite, "--dry-run"), overwrite):
         assert moves.load(experiment_name, *args)["experiment"] == {"updated": 1}
-    stages = {r["info"]["run_name"]: r["info"]["lifecycle_stage"] for r in _runs(theirs.rest, experiment_name)}
+    stages = {r["info"]["run_name"]: r["info"]["lifecycle_stage"] for r in runs_of(moves.dst, experiment_name)}
     assert stages == {"deleted": "deleted", "active": "active"}
-
-
-def _runs(rest: Rest, name: str) -> List[Json]:
-    return rest.runs(rest.experiment(name)["experiment_id"])
 
 
 def test_a_directory_holds_one_experiment(source: Source, moves: Moves, experiment_name: str) -> None:
@@ -292,5 +204,5 @@ def test_killed_while_it_changes_runs(
         counts = moves.load(name)
         assert "differs" not in str(counts)
         assert_same((moves.src.uri, name), (proxy.uri, name))
-        assert len(_runs(Rest(proxy.uri), name)) == 2
+        assert len(runs_of(moves.dst, name)) == 2
         assert moves.load(name)["run"] == {"unchanged": 2}
