@@ -30,6 +30,9 @@ EXTRAS = {
 }
 TEST = [
     "mlflow>=2.9",
+    "build",
+    "setuptools>=61",
+    "wheel",
     "pytest",
     "pytest-timeout",
     "pytest-xdist",
@@ -39,7 +42,7 @@ TEST = [
     "psycopg2-binary",
 ]
 EXTRAS["test"] = TEST
-EXTRAS["dev"] = [*TEST, "build", "wheel", "ruff", "mypy", "types-PyYAML", "types-requests", "types-tabulate"]
+EXTRAS["dev"] = [*TEST, "ruff", "mypy", "types-PyYAML", "types-requests", "types-tabulate"]
 
 
 def _version() -> str:
