@@ -40,8 +40,9 @@ def _run(server: Server, name: str, *args: str) -> None:
 
 def _move(src: Server, dst: Server, experiment: str, home: Path) -> None:
     directory, report = str(home / "export" / experiment), str(home / "report" / experiment)
-    _run(src, "export-experiment", "--experiment", experiment, "--output-dir", directory, "--export-deleted-runs", "True")
-    options = ("--experiment-name", experiment, "--input-dir", directory, "--report-dir", report)
+    options = ("--experiment", experiment, "--output-dir", directory, "--export-deleted-runs", "--quiet")
+    _run(src, "export-experiment", *options)
+    options = ("--experiment-name", experiment, "--input-dir", directory, "--report-dir", report, "--quiet")
     _run(dst, "import-experiment", *options)
 
 

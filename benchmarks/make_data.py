@@ -9,7 +9,8 @@ import argparse
 import random
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Dict, List, Optional
+from itertools import islice
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from tests.support.rest import Json, Rest, noise
 
@@ -52,52 +53,98 @@ def make(uri: str, size: str, *, prefix: str = "", threads: int = 8, **changes: 
     :param changes: Fields of Size that differ from it, such as runs=10.
     :return: Names of the experiments.
     """
-    plan = replace(SIZES[size], **changes)
     rest = Rest(uri, threads)
-    names = [f"{prefix or size}-{i}" for i in range(plan.experiments)]
-    for name in names:
-        experiment_id = rest.post("experiments/create", {"name": name, "tags": _pairs({"size": size})})["experiment_id"]
+    names = []
+    for name, tags, runs in run_requests(size, prefix or size, **changes):
+        experiment_id = rest.post("experiments/create", {"name": name, "tags": tags})["experiment_id"]
+        plan = replace(SIZES[size], **changes)
         if plan.metrics * plan.points > 20 * BATCH and plan.runs < threads:
-            for i in range(plan.runs):
-                _make_run(rest, experiment_id, name, i, plan, parallel=True)
+            for requests in runs:
+                _make_run(rest, experiment_id, requests, parallel=True)
         else:
-            rest.map(lambda i, e=experiment_id, n=name: _make_run(rest, e, n, i, plan), range(plan.runs))
+            rest.map(lambda requests, e=experiment_id: _make_run(rest, e, requests), runs)
+        names.append(name)
     return names
 
 
-def _make_run(rest: Rest, experiment_id: str, experiment: str, number: int, plan: Size, parallel: bool = False) -> None:
-    start = START_TIME + number * 60_000
-    run = create_run(
-        rest,
-        experiment_id,
-        f"run {number}",
-        start,
-        user_id="bench",
-        tags={f"tag_{i}": f"value {i} of run {number}" for i in range(plan.tags)},
-    )
-    run_id = run["info"]["run_id"]
-    params = _pairs({f"param_{i}": f"{number * i}" for i in range(plan.params)})
+def run_requests(size: str, prefix: str, **changes: int) -> Iterator[Tuple[str, List[Json], "_Runs"]]:
+    """The requests that make a data set, as few as can be.
 
-    def send(first: int) -> None:
-        last = min(first + BATCH - (len(params) if first == 0 else 0), total)
-        body: Json = {"run_id": run_id, "metrics": [_point(plan, number, start, at) for at in range(first, last)]}
-        if first == 0 and params:
-            body["params"] = params
-        rest.post("runs/log-batch", body)
+    :param size: A key of SIZES.
+    :param prefix: Start of the experiments' names.
+    :param changes: Fields of Size that differ from it.
+    :return: Of each experiment its name, its tags and its runs: bodies of `create`, of the `batches` and of the `end`,
+        without the ids that the server gives, and the `files` (path, bytes).
+    """
+    plan = replace(SIZES[size], **changes)
+    for i in range(plan.experiments):
+        name = f"{prefix}-{i}"
+        yield name, _pairs({"size": size}), _Runs(plan, name)
 
-    total = plan.metrics * plan.points
-    firsts = [0] + list(range(BATCH - len(params), total, BATCH))
-    if parallel:
-        send(firsts[0])  # a metric's first point in one request, the others in any order
-        rest.map(send, firsts[1:])
-    else:
-        for first in firsts:
-            send(first)
-    for i in range(plan.artifacts):
-        rest.put_file(
-            run["info"]["artifact_uri"], f"file_{i}.bin", noise(f"{experiment} {number} {i}", plan.artifact_bytes)
+
+class _Runs:
+    """The requests of the runs of an experiment, made when they are asked for: long ones are large."""
+
+    def __init__(self, plan: Size, experiment: str) -> None:
+        self._plan, self._experiment = plan, experiment
+
+    def __len__(self) -> int:
+        return self._plan.runs
+
+    def __iter__(self) -> Iterator[Json]:
+        return map(self._run, range(self._plan.runs))
+
+    def _run(self, number: int) -> Json:
+        plan, start = self._plan, START_TIME + number * 60_000
+        tags = {f"tag_{i}": f"value {i} of run {number}" for i in range(plan.tags)}
+        files = (
+            (f"file_{i}.bin", noise(f"{self._experiment} {number} {i}", plan.artifact_bytes))
+            for i in range(plan.artifacts)
         )
-    rest.post("runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": start + 3_600_000})
+        return {
+            "create": _creation(f"run {number}", start, "bench", tags),
+            "batches": self._batches(number, start),
+            "files": files,
+            "end": {"status": "FINISHED", "end_time": start + 3_600_000},
+        }
+
+    def _batches(self, number: int, start: int) -> Iterator[Json]:
+        plan = self._plan
+        params = _pairs({f"param_{i}": f"{number * i}" for i in range(plan.params)})
+        total = plan.metrics * plan.points
+        first = 0
+        while True:
+            last = min(first + BATCH - len(params), total)
+            body: Json = {"metrics": [_point(plan, number, start, at) for at in range(first, last)]}
+            if params:
+                body["params"] = params
+            yield body
+            first, params = last, []
+            if first >= total:
+                return
+
+
+def _make_run(rest: Rest, experiment_id: str, requests: Json, parallel: bool = False) -> None:
+    run = dict(rest.post("runs/create", {**requests["create"], "experiment_id": experiment_id})["run"])
+    run_id = run["info"]["run_id"]
+
+    def send(batch: Json) -> None:
+        rest.post("runs/log-batch", {**batch, "run_id": run_id})
+
+    batches = iter(requests["batches"])
+    send(next(batches))  # a metric's first point in one request, the others in any order
+    if parallel:
+        while True:
+            some = list(islice(batches, 64))
+            if not some:
+                break
+            rest.map(send, some)
+    else:
+        for batch in batches:
+            send(batch)
+    for path, data in requests["files"]:
+        rest.put_file(run["info"]["artifact_uri"], path, data)
+    rest.post("runs/update", {**requests["end"], "run_id": run_id})
 
 
 def _point(plan: Size, number: int, start: int, at: int) -> Json:
@@ -123,10 +170,15 @@ def create_run(
     tags = dict(tags or {})
     if parent:
         tags["mlflow.parentRunId"] = parent
-    body = {"experiment_id": experiment_id, "user_id": user_id, "run_name": name, "tags": _pairs(tags)}
+    body = {**_creation(name, start_time, user_id, tags), "experiment_id": experiment_id}
+    return dict(rest.post("runs/create", body)["run"])
+
+
+def _creation(name: str, start_time: Optional[int], user_id: str, tags: Dict[str, str]) -> Json:
+    body: Json = {"user_id": user_id, "run_name": name, "tags": _pairs(tags)}
     if start_time is not None:
         body["start_time"] = start_time
-    return dict(rest.post("runs/create", body)["run"])
+    return body
 
 
 def log_metrics(rest: Rest, run_id: str, points: List[Json]) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from mlflow_migration.client import local_server
 from mlflow_migration.client.errors import BadInput, describe
-from tests.support.servers import NoEnvironment, mlflow_env
+from tests.support.servers import NoEnvironmentError, mlflow_env
 
 pytest.importorskip("flask", reason="needs all of MLflow, as the extra [local] installs it")
 
@@ -151,7 +151,7 @@ def test_an_older_sqlite_database(tmp_path):
     """As a source it is read through an upgraded copy, as a destination it is refused."""
     try:
         python = mlflow_env("2.9")
-    except NoEnvironment as ex:
+    except NoEnvironmentError as ex:
         pytest.skip(str(ex))
     place = tmp_path / "source"
     fill(python, "sqlite:///mlflow.db", place)
