@@ -22,6 +22,8 @@ from tests.support.rest import AJAX, API, Json, Rest
 
 CONNECTIONS = (1, 2, 4, 8)
 BULK_RUNS = 100  # runs whose histories of one metric come in one reply
+BULK_ROWS = 25_000  # points of such a reply; as many mean that it is cut
+HISTORY_PAGE = 50_000
 PAGE = 1000  # runs in one page of a search
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
 _JSON = {"Content-Type": "application/json"}
@@ -51,6 +53,9 @@ class _Pipe:
 
     def send(self, method: str, path: str, body: Optional[bytes] = None, json_body: bool = True) -> bytes:
         self._http.request(method, path, body, _JSON if body is not None and json_body else {})
+        if hasattr(socket, "TCP_QUICKACK"):
+            # a server with several workers would wait some 40 ms for our acknowledgement; Linux forgets the option
+            self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         reply = self._http.getresponse()
         data = reply.read()
         self.sent += 1
@@ -75,7 +80,7 @@ def _drive(uri: str, tasks: Sequence[Task], connections: int) -> Figure:
                 queue.get_nowait()(pipe)
         except Empty:
             pass
-        except Exception as ex:
+        except (OSError, http.client.HTTPException, RuntimeError) as ex:
             errors.append(ex)
 
     threads = [threading.Thread(target=work, args=(pipe,)) for pipe in pipes]
@@ -119,15 +124,31 @@ def _export_plan(rest: Rest, name: str) -> Tuple[List[Task], List[Task]]:
     keys = sorted({metric["key"] for run in runs for metric in run["data"].get("metrics") or []})
     for key in keys:
         for first in range(0, len(ids), BULK_RUNS):
-            pairs = [("metric_key", key), ("max_results", "25000")]
-            pairs += [("run_id", run_id) for run_id in ids[first : first + BULK_RUNS]]
-            rest_of_it.append(_get(f"{AJAX}/metrics/get-history-bulk?{urlencode(pairs)}"))
+            rest_of_it.append(_get(*_history_paths(rest, key, ids[first : first + BULK_RUNS])))
     for run in runs:
         run_id, root = run["info"]["run_id"], urlsplit(run["info"]["artifact_uri"]).path.strip("/")
         paths = [f"{API}/artifacts/list?run_id={run_id}"]
         paths += [f"{FILES}/{quote(root)}/{quote(path)}" for path in rest.run_files(run_id)]
         rest_of_it.append(_get(*paths))
     return [search], rest_of_it
+
+
+def _history_paths(rest: Rest, key: str, run_ids: List[str]) -> List[str]:
+    """One request for all of these runs; pages of each run where that reply would be cut."""
+    pairs = [("metric_key", key), ("max_results", str(BULK_ROWS)), *(("run_id", run_id) for run_id in run_ids)]
+    path = f"{AJAX}/metrics/get-history-bulk?{urlencode(pairs)}"
+    if len(rest.call("GET", path).get("metrics") or []) < BULK_ROWS:
+        return [path]
+    paths = []
+    for run_id in run_ids:
+        params: Json = {"run_id": run_id, "metric_key": key, "max_results": HISTORY_PAGE}
+        while True:
+            paths.append(f"{API}/metrics/get-history?{urlencode(params)}")
+            token = rest.get("metrics/get-history", params).get("next_page_token")
+            if not token:
+                break
+            params["page_token"] = token
+    return paths
 
 
 def _get(*paths: str) -> Task:

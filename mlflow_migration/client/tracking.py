@@ -6,6 +6,7 @@ page and artifact proxy. Times are ms since epoch.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -36,6 +37,9 @@ LOG_BATCH_TAGS = 100
 _CHUNK = 10_000  # points handed on at a time
 _SLOW = 900.0  # seconds: a server that gives histories only whole may work long on millions of points
 _RUNS_PAGE = 500
+_RACES = 5
+# what SQLite, PostgreSQL, MySQL and SQL Server say when two requests make the same row
+_UNIQUE = re.compile(r"IntegrityError|UniqueViolation|UNIQUE constraint|duplicate (key|entry)", re.IGNORECASE)
 
 
 class Tracking:
@@ -250,7 +254,14 @@ class Tracking:
         body: Json = {"run_id": run_id, "datasets": datasets}
         if models:
             body["models"] = models
-        self.rest.post(f"{API}/runs/log-inputs", body)
+        for attempt in range(_RACES):
+            try:
+                self.rest.post(f"{API}/runs/log-inputs", body)
+                return
+            except Refused as ex:
+                # runs of an experiment share datasets: another run has just made the one that this one needs
+                if not _UNIQUE.search(ex.message) or attempt == _RACES - 1:
+                    raise
 
     def log_outputs(self, run_id: str, models: List[Json], present: Callable[[], Optional[bool]]) -> None:
         """Link logged models to a run as outputs.

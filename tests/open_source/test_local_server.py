@@ -17,6 +17,7 @@ import pytest
 
 from mlflow_migration.client import local_server
 from mlflow_migration.client.errors import BadInput, describe
+from tests.support.scripts import heed_interrupts
 from tests.support.servers import NoEnvironmentError, mlflow_env
 
 pytest.importorskip("flask", reason="needs all of MLflow, as the extra [local] installs it")
@@ -174,13 +175,17 @@ def test_a_new_destination_and_a_command_that_is_killed(kind, number, tmp_path):
     root = place if kind == "folder" else place / "mlruns"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     command = [sys.executable, "-c", HOLD, str(place) if kind == "folder" else f"sqlite:///{place}/mlflow.db"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as holder:
-        url = holder.stdout.readline().decode().strip()
-        assert url, "the server did not start"
-        new_id = ask(url, "experiments/create", {"name": "new"})["experiment_id"]
-        location = experiments(url)["new"]["artifact_location"]
-        holder.send_signal(number)
-        holder.wait(60)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "preexec_fn": heed_interrupts}
+    with subprocess.Popen(command, env=environment, **streams) as holder:
+        try:
+            url = holder.stdout.readline().decode().strip()
+            assert url, "the server did not start"
+            new_id = ask(url, "experiments/create", {"name": "new"})["experiment_id"]
+            location = experiments(url)["new"]["artifact_location"]
+            holder.send_signal(number)
+            holder.wait(60)
+        finally:
+            holder.kill()
     assert location == f"{root.as_uri()}/{new_id}"
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and not (gone(url) and not list(temporary.glob("mlflow-migration-*"))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,11 @@ def script_path(name: str, python: str = sys.executable) -> str:
     return str(path)
 
 
+def heed_interrupts() -> None:
+    """Before a child starts: let SIGINT end it, which a shell makes its background jobs ignore, tests among them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start_script(
     name: str,
     *args: Any,
@@ -63,6 +69,7 @@ def start_script(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     )
 
 
