@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import Any, Iterator, Optional
 
@@ -14,6 +15,8 @@ from mlflow_migration.client.credentials import (
 )
 from mlflow_migration.client.rest_client import RestClient
 from mlflow_migration.client.tracking import Tracking
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -47,7 +50,8 @@ def open_tracking(
             tracking = Tracking(RestClient(connection, workers, direct=True))
             tracking.uri = without_userinfo(given)
             tracking.is_private = True
-            yield tracking
+            with _counted(tracking):
+                yield tracking
         return
     if mlflow_client is not None:
         connection = from_mlflow_client(mlflow_client, side, two_sided=two_sided)
@@ -55,4 +59,13 @@ def open_tracking(
         connection = connect(given, side, two_sided=two_sided)
     tracking = Tracking(RestClient(connection, workers))
     tracking.reach()
-    yield tracking
+    with _counted(tracking):
+        yield tracking
+
+
+@contextmanager
+def _counted(tracking: Tracking) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _log.info("%s: %d requests", tracking.uri, tracking.rest.requests_sent)
