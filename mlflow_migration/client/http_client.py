@@ -64,7 +64,7 @@ class HttpClient:
         """PATCH with a JSON document."""
         return _decoded(self._patch(resource, data))
 
-    def delete(self, resource: str, data: Data = None) -> Dict[str, Any]:
+    def delete(self, resource: str, *, data: Data = None) -> Dict[str, Any]:
         """DELETE, with a JSON document if the API wants one."""
         return _decoded(self._delete(resource, data))
 

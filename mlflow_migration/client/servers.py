@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, Tuple
 
 from mlflow_migration.client.credentials import (
     connect,
@@ -61,6 +61,18 @@ def open_tracking(
     tracking.reach()
     with _counted(tracking):
         yield tracking
+
+
+def with_client(value: Any, mlflow_client: Any, default: Any) -> Tuple[Any, Any]:
+    """Return a parameter and the client, for callers of today's tools: one has a client where the other has the former.
+
+    :param value: What was given in that place.
+    :param mlflow_client: What was given as the client.
+    :param default: The parameter's value where a client stands in its place.
+    """
+    if mlflow_client is None and hasattr(value, "tracking_uri"):
+        return default, value
+    return value, mlflow_client
 
 
 @contextmanager

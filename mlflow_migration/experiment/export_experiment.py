@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.servers import open_tracking
+from mlflow_migration.client.servers import open_tracking, with_client
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
@@ -107,6 +107,7 @@ def export_experiment(
     :return: Number of runs that are whole in the directory, and of those that failed.
     :raises MlflowExportImportException: The export can't start.
     """
+    runs_until, mlflow_client = with_client(runs_until, mlflow_client, None)
     options = {
         "run_ids": run_ids.split(",") if isinstance(run_ids, str) else run_ids,
         "export_permissions": export_permissions,

@@ -44,11 +44,10 @@ def note_databricks_options(job: Job, options: Mapping[str, Any]) -> None:
 
 
 def export_one_run(
-    tracking: Tracking, job: Job, run_id: str, directory: ExportDir, settings: ExportSettings, models: bool = True
+    tracking: Tracking, job: Job, run_id: str, directory: ExportDir, settings: ExportSettings
 ) -> RunExporter:
     """Export a run with its logged models.
 
-    :param models: Take the logged models too.
     :raises BadInput: The server has no such run, or the directory holds another one.
     """
     try:
@@ -67,12 +66,11 @@ def export_one_run(
     job.ledger.expect("run", 1)
     job.progress.add_total(1)
     exporter.export([run])
-    if models:
-        experiment_id = run["info"]["experiment_id"]
-        export_models(
-            tracking, job, experiment_id, directory, settings.for_models(SCRIPT),
-            run_ids=set(exporter.whole), linked=exporter.models, everything=False,
-        )  # fmt: skip
+    experiment_id = run["info"]["experiment_id"]
+    export_models(
+        tracking, job, experiment_id, directory, settings.for_models(SCRIPT),
+        run_ids=set(exporter.whole), linked=exporter.models, everything=False,
+    )  # fmt: skip
     return exporter
 
 
@@ -84,7 +82,7 @@ def export_run(
     notebook_formats: Optional[List[str]] = None,
     raise_exception: bool = False,
     mlflow_client: Any = None,
-    export_logged_models: bool = True,
+    export_logged_models: bool = False,
 ) -> Any:
     """Export a run.
 
@@ -95,7 +93,7 @@ def export_run(
     :param notebook_formats: Formats of its notebook; has an effect only on Databricks.
     :param raise_exception: Raise what makes the export fail, instead of returning None.
     :param mlflow_client: Decides server and credentials; default is what the environment says.
-    :param export_logged_models: Export its logged models too.
+    :param export_logged_models: For callers of today's tools; a run's logged models always travel with it.
     :return: The run as an MLflow entity; None if it was skipped or failed.
     :raises MlflowExportImportException: Only with ``raise_exception``.
     """
@@ -110,7 +108,7 @@ def export_run(
         with open_tracking(None, "src", mlflow_client=mlflow_client) as tracking, Ledger(
             directory, "export_run", {"run_id": run_id, "output_dir": output_dir, **options}
         ) as ledger, open_job(ledger, "runs", options) as job:
-            exporter = export_one_run(tracking, job, run_id, directory, settings_of(options), export_logged_models)
+            exporter = export_one_run(tracking, job, run_id, directory, settings_of(options))
             if run_id not in exporter.whole:
                 if raise_exception and exporter.failed:
                     raise MlflowExportImportException(f"Run {run_id} could not be exported; see {ledger.path}")

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException
-from mlflow_migration.client.servers import open_tracking
+from mlflow_migration.client.servers import open_tracking, with_client
 from mlflow_migration.client.tracking import RUN_KEY, Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
@@ -121,7 +121,7 @@ def import_run(
     dst_notebook_dir: Optional[str] = None,
     use_src_user_id: bool = False,
     mlmodel_fix: bool = True,
-    import_logged_models: bool = True,
+    import_logged_models: bool = False,
     mlflow_client: Any = None,
     *,
     report_dir: Optional[str] = None,
@@ -140,6 +140,7 @@ def import_run(
     :return: The run as an MLflow entity, and the source id of its parent or None.
     :raises MlflowExportImportException: It can't be imported.
     """
+    _, mlflow_client = with_client(import_logged_models, mlflow_client, False)
     options = {
         "import_source_tags": import_source_tags,
         "dst_notebook_dir": dst_notebook_dir,
