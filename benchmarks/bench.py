@@ -16,9 +16,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 from benchmarks.ceiling import CONNECTIONS, export_ceiling, import_ceiling
@@ -67,22 +67,35 @@ def run(uri: str, name: str, *args: object, status: int = 0) -> Cost:
     :raises RuntimeError: It has another.
     """
     with tempfile.TemporaryFile() as output:
-        start = monotonic()
+        start = time.monotonic()
         process = subprocess.Popen(
             [script_path(name), *map(str, args)],
             env=clean_environment({"MLFLOW_TRACKING_URI": uri}),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        _, code, usage = os.wait4(process.pid, 0)
+        peak, done = 0.0, 0
+        while not done:
+            peak = max(peak, _peak(process.pid))
+            done, code, usage = os.wait4(process.pid, os.WNOHANG)
+            time.sleep(0 if done else 0.02)
+        seconds = time.monotonic() - start
         process.returncode = os.WEXITSTATUS(code) if os.WIFEXITED(code) else -1
-        seconds = monotonic() - start
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
     if process.returncode != status:
         raise RuntimeError(f"{name} ended with {process.returncode}:\n{text[-3000:]}")
     requests = sum(map(int, _REQUESTS.findall(text)))
-    return Cost(seconds, requests, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Cost(seconds, requests, usage.ru_utime + usage.ru_stime, peak)
+
+
+def _peak(pid: int) -> float:
+    """The largest memory of a process so far, MiB. (The figure that wait4 gives begins with its parent's memory.)"""
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
 
 
 # ---- the commands

@@ -241,6 +241,8 @@ class _Everything:
         self.run("deleted parent", parent=self.ids["level 0"])
         self.run("child of deleted", parent=self.ids["deleted parent"])
         self.run("orphan", parent="0123456789abcdef" * 2)
+        self.run("late parent", start_time=START_TIME + 10**9)
+        self.run("early child", parent=self.ids["late parent"])
 
     def states(self) -> None:
         for status in ("RUNNING", "FAILED", "KILLED", "SCHEDULED"):

@@ -17,7 +17,7 @@ from tests.support.scripts import Result, run_script
 from tests.support.servers import Server
 
 FIXTURES = {"2.9": "server_29", "2.22": "server_222"}
-RUNS = 28  # of the experiment with everything, without those of logged models
+RUNS = 30  # of the experiment with everything, without those of logged models
 MODEL_RUNS = 4
 MODELS = 5
 
