@@ -118,4 +118,3 @@ class Kills:
                 raise
             return set()  # killed before it was made
         return {run["info"]["run_id"] for run in rest.runs(experiment_id)}
-
