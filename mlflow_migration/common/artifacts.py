@@ -22,6 +22,7 @@ from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.job import Job
 
 _ATTEMPTS = 4
 _BLOCK = 1024 * 1024
@@ -346,6 +347,21 @@ class ArtifactFilter:
         if self.max_size is not None and file.size > self.max_size:
             return "--max-artifact-size"
         return None
+
+
+def choose(files: Sequence[File], chosen: ArtifactFilter, job: Job, owner: str) -> List[File]:
+    """Return the files that are to be copied, and record the others as skipped.
+
+    :param owner: Id of the run or logged model that they belong to.
+    """
+    wanted: List[File] = []
+    for file in files:
+        option = chosen.refuses(file)
+        if option is None:
+            wanted.append(file)
+        else:
+            job.ledger.record("artifact", "skipped", f"{owner}/{file.path}", reason=option, size=file.size)
+    return wanted
 
 
 def download(store: Store, path: str, target: ExportDir, rel: str) -> Dict[str, Any]:

@@ -34,7 +34,7 @@ def copy_one_experiment(
     importer = ExperimentImporter(dst, import_half(job), import_settings(options), id_map, name)
     importer.prepare()
     settings = export_settings({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
-    with way_station(options.get("temp_dir")) as directory:
+    with way_station(None if job.dry_run else options.get("temp_dir")) as directory:
         half = export_half(job)
         half.dry_run = False  # what would be done can only be told from what is there
         exporter = ExperimentExporter(src, half, settings, selection_of(options), SCRIPT)

@@ -28,7 +28,7 @@ def copy_one_run(
     :param options: Those of the command.
     :raises BadInput: There is no such run, or the destination can't take it.
     """
-    with way_station(options.get("temp_dir")) as directory:
+    with way_station(None if job.dry_run else options.get("temp_dir")) as directory:
         settings = export_settings({**options, "export_deleted_runs": True})
         # even a dry run fetches the run: what would be done can only be told from the whole
         exporter = export_one_run(src, _really(export_half(job)), run_id, directory, settings)

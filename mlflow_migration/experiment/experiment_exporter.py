@@ -79,7 +79,7 @@ class ExperimentExporter:
         _refuse_other(experiment, directory)
         if not self._job.dry_run:
             directory.make()
-        listing = RunListing(self._tracking, experiment["experiment_id"], self._selection)
+        listing = RunListing(self._tracking, experiment["experiment_id"], self._selection, self._left_out)
         runs = RunExporter(
             self._tracking, self._job, self._settings, self._script, lambda i: directory.sub(safe_name(i)), known
         )
@@ -87,8 +87,8 @@ class ExperimentExporter:
             outcome.get()
         for run_id in listing.not_found:
             runs.failed.append(run_id)
-            reason = "the experiment has no such run, or another option leaves it out"
-            self._job.ledger.record("run", "failed", run_id, reason=reason)
+            self._job.ledger.expect("run", 1)
+            self._job.ledger.record("run", "failed", run_id, reason="the experiment has no such run")
         models = export_models(
             self._tracking, self._job, experiment["experiment_id"], directory,
             self._settings.for_models(self._script, known),
@@ -97,6 +97,10 @@ class ExperimentExporter:
         runs.exported_models = models
         self._write(experiment, directory, listing.order, runs, models)
         return runs
+
+    def _left_out(self, run_id: str, option: str) -> None:
+        self._job.ledger.expect("run", 1)
+        self._job.ledger.record("run", "skipped", run_id, reason=option)
 
     def _announced(self, listing: RunListing) -> Iterator[List[Json]]:
         for group in listing.groups(GROUP):

@@ -59,9 +59,11 @@ def export_one_experiment(
     settings = settings_of({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
     exporter = ExperimentExporter(tracking, job, settings, selection_of(options), SCRIPT)
     runs = exporter.export(experiment, directory)
+    failed = len(runs.failed)
     job.ledger.record(
-        "experiment", "incomplete" if runs.failed else "copied", experiment["experiment_id"], name=experiment["name"]
-    )
+        "experiment", "incomplete" if failed else "copied", experiment["experiment_id"], name=experiment["name"],
+        reason=f"{failed} of its runs could not be exported" if failed else None,
+    )  # fmt: skip
     return runs
 
 

@@ -7,8 +7,9 @@ listing goes by start time, upwards, each request beginning where the last one e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import AbstractSet, Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
+from mlflow_migration.client.errors import BadInput, Refused
 from mlflow_migration.client.tracking import Tracking
 
 Json = Dict[str, Any]
@@ -52,13 +53,26 @@ class Selection:
             parts.append(self.where.strip())
         return " and ".join(parts)
 
-    def takes(self, run: Json) -> bool:
-        """Tell whether a listed run is wanted, as far as the server can't tell itself."""
+    @property
+    def of_server(self) -> str:
+        """The options by which the server itself leaves runs out, in words; empty if there are none."""
+        given = {"--filter": self.where.strip() or None, "--run-start-time": self.start_from}
+        given["--runs-until"] = self.start_until
+        return " and ".join(option for option, value in given.items() if value is not None)
+
+    def refuses(self, run: Json, wanted: Optional[AbstractSet[str]]) -> Optional[str]:
+        """Return the option that leaves a listed run out, or None if it is wanted.
+
+        :param wanted: Ids of ``run_ids`` and, if wanted, of their descendants; None if all are.
+        """
         info = run["info"]
+        if wanted is not None and info["run_id"] not in wanted:
+            return "--run-ids"
         if self.changed_since is None:
-            return True
+            return None
         times = (int(info.get("start_time") or 0), int(info.get("end_time") or 0))
-        return max(times) >= self.changed_since or info.get("status") in ("RUNNING", "SCHEDULED")
+        takes = max(times) >= self.changed_since or info.get("status") in ("RUNNING", "SCHEDULED")
+        return None if takes else "--changed-since"
 
 
 class RunListing:
@@ -67,10 +81,18 @@ class RunListing:
     :param tracking: The server.
     :param experiment_id: The experiment.
     :param selection: Which runs are wanted.
+    :param left_out: Called with the id of each other run that the server lists, and the option that leaves it out.
     """
 
-    def __init__(self, tracking: Tracking, experiment_id: str, selection: Selection) -> None:
+    def __init__(
+        self,
+        tracking: Tracking,
+        experiment_id: str,
+        selection: Selection,
+        left_out: Callable[[str, str], None] = lambda run_id, option: None,
+    ) -> None:
         self._tracking, self._experiment_id, self._selection = tracking, experiment_id, selection
+        self._left_out = left_out
         self._seen: Set[str] = set()
         self.order: List[str] = []
         """Ids of the wanted runs found so far."""
@@ -78,7 +100,10 @@ class RunListing:
         """Ids that were asked for and are not there; known when all groups were taken."""
 
     def groups(self, size: int) -> Iterator[List[Json]]:
-        """Yield the wanted runs, at most ``size`` at a time, each once."""
+        """Yield the wanted runs, at most ``size`` at a time, each once.
+
+        :raises BadInput: The server refuses the filter.
+        """
         wanted = self._related() if self._selection.run_ids else None
         waiting: List[Json] = []
         for page in self._pages():
@@ -87,15 +112,29 @@ class RunListing:
                 if run_id in self._seen:
                     continue
                 self._seen.add(run_id)
-                if (wanted is None or run_id in wanted) and self._selection.takes(run):
+                option = self._selection.refuses(run, wanted)
+                if option is None:
                     self.order.append(run_id)
                     waiting.append(run)
+                else:
+                    self._left_out(run_id, option)
             while len(waiting) >= size:
                 yield waiting[:size]
                 waiting = waiting[size:]
         if waiting:
             yield waiting
-        self.not_found = sorted((wanted or set()) - set(self.order))
+        for run_id in sorted((wanted or set()) - self._seen):
+            options = self._selection.of_server
+            if options and self._exists(run_id):
+                self._left_out(run_id, options)
+            else:
+                self.not_found.append(run_id)
+
+    def _exists(self, run_id: str) -> bool:
+        try:
+            return bool(self._tracking.run(run_id)["info"]["experiment_id"] == self._experiment_id)
+        except Refused:
+            return False
 
     def _pages(self) -> Iterator[List[Json]]:
         start: Optional[int] = None
@@ -131,7 +170,12 @@ class RunListing:
 
     def _search(self, start: Optional[int]) -> Iterator[List[Json]]:
         where = self._selection.filter(start)
-        return self._tracking.search_runs([self._experiment_id], where, _ORDER, PAGE)
+        try:
+            yield from self._tracking.search_runs([self._experiment_id], where, _ORDER, PAGE)
+        except Refused as ex:
+            if ex.http_status_code != 400 or not self._selection.where.strip():
+                raise
+            raise BadInput(f"The server can't make sense of --filter {self._selection.where!r}: {ex.message}") from ex
 
     def _related(self) -> Set[str]:
         """Return the ids asked for and, if wanted, those of all their descendants."""

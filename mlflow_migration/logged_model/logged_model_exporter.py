@@ -9,7 +9,15 @@ from typing import AbstractSet, Any, Callable, Dict, List, Optional, Sequence, S
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import NotFound, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
-from mlflow_migration.common.artifacts import ArtifactFilter, File, Store, download, list_files, logged_model_store
+from mlflow_migration.common.artifacts import (
+    ArtifactFilter,
+    File,
+    Store,
+    choose,
+    download,
+    list_files,
+    logged_model_store,
+)
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
@@ -19,6 +27,7 @@ Json = Dict[str, Any]
 LOGGED_MODELS = "logged_models"
 LOGGED_MODEL_FILE = "logged_model.json"
 ARTIFACTS = "artifacts"
+_FILTER = "logged_models_filter"
 
 
 def flat(model: Json, deleted: bool = False) -> Json:
@@ -57,6 +66,7 @@ class ModelSettings:
     :param skip_artifacts: Take no artifacts at all.
     :param recheck: Read models again even if nothing seems to have changed.
     :param known: Gives the fingerprint of what a former copy took, by source id.
+    :param where: MLflow's filter string for logged models; empty means all.
     """
 
     script: str
@@ -64,6 +74,7 @@ class ModelSettings:
     skip_artifacts: bool = False
     recheck: bool = False
     known: Callable[[str], Optional[str]] = lambda model_id: None
+    where: str = ""
 
 
 def export_models(
@@ -88,10 +99,19 @@ def export_models(
     """
     done: Set[str] = set()
     ids: List[str] = []
+    matching = _matching(tracking, experiment_id, settings.where)
+
+    def takes(model: Json) -> bool:
+        model_id = model["info"]["model_id"]
+        if matching is None or model_id in matching:
+            return True
+        job.ledger.record("logged_model", "skipped", model_id, name=model["info"].get("name"), reason=_FILTER)
+        return False
 
     def finish(models: Sequence[Json], deleted: bool = False) -> None:
         job.ledger.expect("logged_model", len(models))
-        for outcome in job.executor.imap(lambda m: export_one(tracking, job, m, parent, settings, deleted), models):
+        taken = list(filter(takes, models))
+        for outcome in job.executor.imap(lambda m: export_one(tracking, job, m, parent, settings, deleted), taken):
             model_id = outcome.item["info"]["model_id"]
             if outcome.error is None:
                 ids.append(model_id)
@@ -111,6 +131,14 @@ def export_models(
             continue
         finish([model], deleted=model["info"].get("experiment_id") == experiment_id)
     return sorted(ids)
+
+
+def _matching(tracking: Tracking, experiment_id: str, where: str) -> Optional[Set[str]]:
+    """Return the ids of the models that match a filter; None if there is no filter."""
+    if not where:
+        return None
+    pages = tracking.search_logged_models([experiment_id], where)
+    return {model["info"]["model_id"] for page in pages for model in page}
 
 
 def _wanted(info: Json, run_ids: AbstractSet[str], linked: AbstractSet[str], everything: bool) -> bool:
@@ -134,7 +162,7 @@ def export_one(
     store = logged_model_store(tracking, model_id, doc["artifact_location"] or "")
     files = [] if settings.skip_artifacts or not doc["artifact_location"] else list_files(store, job.executor)
     mark = _fingerprint(doc, files, settings)
-    old = target.read_info(LOGGED_MODEL_FILE)
+    old = target.old_info(LOGGED_MODEL_FILE)
     same = (
         settings.known(model_id) == mark
         if old is None
@@ -144,8 +172,9 @@ def export_one(
         job.ledger.record("logged_model", "unchanged", model_id, name=doc["name"])
         return
     problems: List[str] = []
+    wanted = choose(files, settings.chosen, job, model_id)
     if not job.dry_run:
-        stored = _artifacts(job, store, files, target, settings, model_id, problems)
+        stored = _artifacts(job, store, wanted, target, model_id, problems)
         info: Json = {"fingerprint": mark, "artifacts": stored, **({"incomplete": problems} if problems else {})}
         target.write_json(LOGGED_MODEL_FILE, envelope(settings.script, doc, info, tracking_uri=tracking.uri))
     job.ledger.record(
@@ -164,16 +193,8 @@ def _fingerprint(doc: Json, files: Sequence[File], settings: ModelSettings) -> s
 
 
 def _artifacts(
-    job: Job, store: Store, files: Sequence[File], target: ExportDir, settings: ModelSettings, model_id: str,
-    problems: List[str],
-) -> List[Json]:  # fmt: skip
-    wanted: List[File] = []
-    for file in files:
-        reason = settings.chosen.refuses(file)
-        if reason is None:
-            wanted.append(file)
-        else:
-            job.ledger.record("artifact", "skipped", f"{model_id}/{file.path}", reason=reason, size=file.size)
+    job: Job, store: Store, wanted: Sequence[File], target: ExportDir, model_id: str, problems: List[str]
+) -> List[Json]:
     stored: List[Json] = []
     for outcome in job.executor.gather(
         lambda file: {"path": file.path, **download(store, file.path, target, f"{ARTIFACTS}/{file.path}")}, wanted

@@ -33,6 +33,7 @@ def settings_of(options: Mapping[str, Any]) -> ExportSettings:
         skip_artifacts=bool(options.get("skip_download_run_artifacts")),
         recheck=options.get("recheck") == "full",
         deleted_runs=bool(options.get("export_deleted_runs")),
+        models=options.get("logged_models_filter") or "",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from mlflow_migration.client.errors import describe
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common.artifacts import ArtifactFilter, File, Presence, download, list_files, run_store
+from mlflow_migration.common.artifacts import ArtifactFilter, File, Presence, choose, download, list_files, run_store
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.logged_model.logged_model_exporter import ModelSettings
@@ -27,16 +27,18 @@ class ExportSettings:
     :param skip_artifacts: Take none at all.
     :param recheck: Read histories and artifacts again even where nothing seems to have changed.
     :param deleted_runs: Take deleted runs too.
+    :param models: MLflow's filter string for the logged models that travel with the runs; empty means all.
     """
 
     artifacts: ArtifactFilter = field(default_factory=ArtifactFilter)
     skip_artifacts: bool = False
     recheck: bool = False
     deleted_runs: bool = False
+    models: str = ""
 
     def for_models(self, script: str, known: Callable[[str], Optional[str]] = lambda model_id: None) -> ModelSettings:
         """Return the same settings for the logged models that travel with the runs."""
-        return ModelSettings(script, self.artifacts, self.skip_artifacts, self.recheck, known)
+        return ModelSettings(script, self.artifacts, self.skip_artifacts, self.recheck, known, self.models)
 
     def facts(self) -> List[Any]:
         """Return what changes the content of an export."""
@@ -101,8 +103,7 @@ class RunExporter:
                 outcome.item.problems.append(f"its artifacts can't be listed: {describe(outcome.error)}")
         changed = [item for item in taken if not self._unchanged(item)]
         if self._job.dry_run:
-            for item in changed:
-                self._done(item, "updated" if item.old is not None else "copied")
+            self._foretell(changed)
             return
         metrics = {item.run_id: RunMetrics(item.target, self._budget) for item in changed}
         keys = {item.run_id: [m["key"] for m in (item.run.get("data") or {}).get("metrics") or ()] for item in changed}
@@ -117,11 +118,19 @@ class RunExporter:
                 metrics[outcome.item.run_id].discard()
                 self._fail(outcome.item.run_id, outcome.error)
 
+    def _foretell(self, changed: Sequence[_Work]) -> None:
+        for outcome in self._job.executor.gather(self._model_inputs, changed):
+            if outcome.error is not None:
+                self._fail(outcome.item.run_id, outcome.error)
+                continue
+            choose(outcome.item.files, self._settings.artifacts, self._job, outcome.item.run_id)
+            self._done(outcome.item)
+
     def _begin(self, run: Json) -> Optional[_Work]:
         info = run["info"]
         run_id = str(info["run_id"])
         target = self._directory_of(run_id)
-        old = target.read_info(RUN_FILE)
+        old = target.old_info(RUN_FILE)
         # a run that was taken before is followed when it gets deleted
         taken = old is not None or self._known(run_id) is not None
         if info.get("lifecycle_stage") == "deleted" and not (self._settings.deleted_runs or taken):
@@ -158,11 +167,7 @@ class RunExporter:
 
     def _write(self, item: _Work, metrics: RunMetrics) -> None:
         run = canonical(item.run)
-        if self._has_models(run):
-            inputs = self._tracking.run(item.run_id).get("inputs") or {}
-            run["model_inputs"] = inputs.get("model_inputs") or []
-            with self._lock:
-                self.models.update(m["model_id"] for m in run["model_inputs"])
+        run["model_inputs"] = self._model_inputs(item)
         # files that nothing vouches for any more must not outlive the text that named them
         stored = self._artifacts(item)
         text, side_file = metrics.finish()
@@ -170,21 +175,12 @@ class RunExporter:
         if item.problems:
             info["incomplete"] = item.problems
         item.target.write_json(RUN_FILE, run_json(run, text, side_file, info, self._script, self._tracking.uri))
-        status = "incomplete" if item.problems else "updated" if item.old is not None else "copied"
-        self._done(item, status)
+        self._done(item)
 
     def _artifacts(self, item: _Work) -> List[Json]:
         store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
         before = {entry["path"]: entry for entry in (item.old or {}).get("artifacts") or []}
-        chosen: List[File] = []
-        for file in item.files:
-            reason = self._settings.artifacts.refuses(file)
-            if reason is None:
-                chosen.append(file)
-            else:
-                self._job.ledger.record(
-                    "artifact", "skipped", f"{item.run_id}/{file.path}", reason=reason, size=file.size
-                )
+        chosen = choose(item.files, self._settings.artifacts, self._job, item.run_id)
 
         def fetch(file: File) -> Json:
             there = before.get(file.path)
@@ -208,21 +204,30 @@ class RunExporter:
                 item.target.remove(f"{ARTIFACTS}/{path}")
         return stored
 
-    def _has_models(self, run: Json) -> bool:
-        """Tell whether the run may have logged models as inputs, which only ``runs/get`` tells."""
-        if run["model_outputs"]:
+    def _model_inputs(self, item: _Work) -> List[Json]:
+        """Return the links to logged models that the run uses, which only ``runs/get`` tells."""
+        if not self._may_use_models(item.run):
+            return []
+        inputs = self._tracking.run(item.run_id).get("inputs") or {}
+        found: List[Json] = inputs.get("model_inputs") or []
+        with self._lock:
+            self.models.update(link["model_id"] for link in found)
+        return found
+
+    def _may_use_models(self, run: Json) -> bool:
+        if (run.get("outputs") or {}).get("model_outputs"):
             return True
         with self._lock:
             if self._models_exist is None:
                 self._models_exist = self._tracking.has_logged_models()
             return self._models_exist
 
-    def _done(self, item: _Work, status: str) -> None:
+    def _done(self, item: _Work, status: Optional[str] = None) -> None:
         with self._lock:
             self.whole.append(item.run_id)
         self._job.ledger.record(
             "run",
-            status,
+            status or ("incomplete" if item.problems else "updated" if item.old is not None else "copied"),
             item.run_id,
             name=item.run["info"].get("run_name"),
             reason="; ".join(item.problems) or None,
