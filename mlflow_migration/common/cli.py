@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence
 import click
 
 from mlflow_migration.client.errors import (
+    BadDirectory,
     BadInput,
     MlflowExportImportException,
     Refused,
@@ -100,6 +101,8 @@ def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> 
     except (MlflowExportImportException, OSError) as ex:
         ledger.stop(ex)
         if not ledger.begun:
+            if isinstance(ex, OSError):
+                raise BadInput(describe(ex)) from ex
             raise
         _log.debug("Where it arose:", exc_info=ex)
     except BaseException as ex:
@@ -126,7 +129,7 @@ def run_main(name: str, body: Callable[[], int]) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     try:
         status = body()
-    except (BadInput, Refused, Unavailable) as ex:
+    except (BadInput, BadDirectory, Refused, Unavailable) as ex:
         status = _say(name, ex, EXIT_NOT_STARTED)
     except KeyboardInterrupt:
         click.echo(f"{name}: interrupted; repeat the command to go on.", err=True)

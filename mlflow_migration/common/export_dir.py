@@ -243,10 +243,8 @@ class ExportDir:
 
         :raises BadDirectory: The file is missing, too big, broken, or holds something else than an object.
         """
-        limit = max_json_bytes()
         with self.open_read(rel) as file:
-            self._check_size(rel, limit)
-            data = file.read(limit + 1)
+            data = file.read(self.check_json_size(rel) + 1)
         return self._decoded(rel, data)
 
     def read_info(self, rel: str) -> Optional[Dict[str, Any]]:
@@ -279,16 +277,28 @@ class ExportDir:
         info = self.read_json(rel).get("info")
         return info if isinstance(info, dict) else {}
 
-    def _name(self, rel: str) -> str:
-        return str(self._files.path((*self._parts, rel)))
+    def old_info(self, rel: str) -> Optional[Dict[str, Any]]:
+        """Return the ``info`` of an envelope that is going to be written anew: one that can't be read has none."""
+        try:
+            return self.read_info(rel)
+        except BadDirectory:
+            return {}
 
-    def _check_size(self, rel: str, limit: int) -> None:
-        size = self.size(rel)
+    def check_json_size(self, rel: str) -> int:
+        """Refuse a JSON file that is too big to be read; return the limit in bytes.
+
+        :raises BadDirectory: It is too big.
+        """
+        size, limit = self.size(rel), max_json_bytes()
         if size is not None and size > limit:
             raise BadDirectory(
                 f"{self._name(rel)} has {size} bytes, more than the {limit} that are read"
                 " (MLFLOW_MIGRATION_MAX_JSON_BYTES can be set higher)"
             )
+        return limit
+
+    def _name(self, rel: str) -> str:
+        return str(self._files.path((*self._parts, rel)))
 
     def _decoded(self, rel: str, data: bytes) -> Dict[str, Any]:
         try:

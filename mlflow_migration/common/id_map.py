@@ -16,6 +16,7 @@ from mlflow_migration.common.export_dir import ExportDir
 ID_MAP_FILE = "id_map.jsonl"
 
 Json = Dict[str, Any]
+_TYPES = {"base": dict, "content": dict, "begun": list, "losses": list, "fingerprint": str, "parent": str}
 
 
 class IdMap:
@@ -38,11 +39,11 @@ class IdMap:
     def _remember(self, line: bytes) -> None:
         try:
             entry = json_codec.loads(line)
-            if entry["destination"] == self._destination:
+            if entry["destination"] == self._destination and _is_ours(entry):
                 # kept as text: of many thousand runs only a few are looked at
                 self._lines[entry["kind"], entry["experiment_id"], entry["src_id"]] = line
-        except (ValueError, KeyError, TypeError):
-            return  # the half line of a killed command
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return  # the half line of a killed command, or none of ours
 
     def find(self, kind: str, experiment_id: str, src_id: str) -> Optional[Json]:
         """Return the last line of an object, or None.
@@ -50,7 +51,7 @@ class IdMap:
         :param experiment_id: The destination's experiment.
         """
         line = self._lines.get((kind, experiment_id, src_id))
-        return None if line is None else dict(json_codec.loads(line))
+        return None if line is None else {"base": None, **json_codec.loads(line)}
 
     def entries(self, kind: str, experiment_id: str) -> Iterator[Json]:
         """Yield the last lines of all objects of a kind in one destination experiment."""
@@ -80,3 +81,10 @@ class IdMap:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def _is_ours(entry: Json) -> bool:
+    """Tell whether an entry has the shape that :meth:`IdMap.record` gives it: the file may come from anyone."""
+    files = (entry.get("content") or {}).get("files")
+    known = [(entry.get(name), kind) for name, kind in _TYPES.items()] + [(files, dict)]
+    return isinstance(entry["dst_id"], str) and all(value is None or isinstance(value, kind) for value, kind in known)

@@ -20,6 +20,7 @@ LEDGER_FILE = "ledger.jsonl"
 STATUSES = ("copied", "updated", "unchanged", "incomplete", "skipped", "differs", "failed")
 _EXPLAINED = ("failed", "incomplete", "differs")
 _SHOWN = 20
+_INTERRUPTED = "interrupted"
 
 
 class Ledger:
@@ -145,7 +146,7 @@ class Ledger:
     def stop(self, ex: BaseException) -> None:
         """Write that an error or the user ended the work before its end: the exit status is 1."""
         with self._lock:
-            self.stopped = describe(ex) if isinstance(ex, Exception) else "interrupted"
+            self.stopped = describe(ex) if isinstance(ex, Exception) else _INTERRUPTED
 
     @property
     def begun(self) -> bool:
@@ -163,7 +164,12 @@ class Ledger:
 
     @property
     def exit_status(self) -> int:
-        """0, or 1 if anything is incomplete or failed, the work was stopped or the counts do not reconcile."""
+        """0, or 1 if anything is incomplete or failed, the work was stopped or the counts do not reconcile.
+
+        2 if an error came before anything was done.
+        """
+        if self.stopped not in (None, _INTERRUPTED) and not self.begun:
+            return 2
         bad = any(of_kind.get("incomplete") or of_kind.get("failed") for of_kind in self.counts.values())
         return int(bool(bad or self.stopped or self.unreconciled))
 

@@ -2,7 +2,8 @@
 
 Files of experiments and runs have changed over the years: with and without an envelope, ``run_uuid`` for ``run_id``,
 tags as lists or dictionaries, metrics as single numbers, lists or histories, dataset inputs alone or together with
-models, runs right below the experiment or in ``runs/``.
+models, statuses of logged models by one name or another. Nothing else gets to a server, which stores a part of what it
+can't read, and says nothing.
 """
 
 from __future__ import annotations
@@ -10,14 +11,23 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
+from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory
-from mlflow_migration.common.export_dir import ExportDir, safe_name
 
 Dct = Dict[str, Any]
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}\Z")
+_INT64 = 2**63  # a server drops without a word what is not below, and all that follows it in the request
+_RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}\Z")  # as MLflow has it
 _STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # old MLflow wrote their number, from 1
+_MODEL_STATUSES = ("PENDING", "READY", "UPLOAD_FAILED")  # likewise
+_MODEL_METRIC_TEXTS = ("run_id", "dataset_name", "dataset_digest")
 _STAGES = ("active", "deleted")
+
+
+def is_run_id(text: str) -> bool:
+    """Tell whether a text can be the id of a run."""
+    return bool(_RUN_ID.match(text))
 
 
 def canonical_run(doc: Mapping[str, Any]) -> Dct:
@@ -54,6 +64,28 @@ def canonical_run(doc: Mapping[str, Any]) -> Dct:
     }
 
 
+def canonical_logged_model(doc: Mapping[str, Any]) -> Dct:
+    """Return a logged model out of its ``logged_model.json``.
+
+    :param doc: The file, with or without envelope.
+    :return: Its fields, with ``tags`` and ``params`` as texts by key, ``status`` and ``lifecycle_stage`` as REST and
+        our own files have them, and ``metrics``, each with ``key``, ``value`` (NaN and infinities as texts),
+        ``timestamp`` and ``step``; ``run_id``, ``dataset_name`` and ``dataset_digest`` may be None.
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    body = dict(_body(doc))
+    texts = ("model_id", "name", "artifact_location", "model_type", "source_run_id", "status_message")
+    body.update((key, _text(body, key, key)) for key in texts)
+    body["status"] = _model_status(body.get("status"))
+    body["lifecycle_stage"] = _text(body, "lifecycle_stage", "lifecycle_stage") or "active"
+    if body["lifecycle_stage"] not in _STAGES:
+        raise BadDirectory(f"'lifecycle_stage' is {_shown(body['lifecycle_stage'])}")
+    body["tags"], body["params"] = _texts(body.get("tags"), "tags"), _texts(body.get("params"), "params")
+    time = _integer(body.get("creation_timestamp"), "creation_timestamp") or 0
+    body["metrics"] = [_model_metric(item, time) for item in _list(body.get("metrics"), "metrics")]
+    return body
+
+
 def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
     """Return an experiment out of its ``experiment.json``.
 
@@ -82,65 +114,43 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
     return result
 
 
-def run_dirs(exp_dir: ExportDir) -> List[Tuple[str, ExportDir]]:
-    """Return the id and the directory of each run of an exported experiment, each once.
+def canonical_info(info: Any) -> Dct:
+    """Return what an export says about an object.
 
-    :param exp_dir: The experiment's directory: runs lie right in it or in its ``runs``.
-    :return: Those that ``experiment.json`` lists come first, in its order, also if their file is missing: reading it
-        then says so. Those only found on the disk, with a ``run.json``, follow.
-    :raises BadDirectory: ``experiment.json`` can't be read.
+    :param info: ``info`` of its file, None if it has none.
+    :return: ``artifacts``, if the export lists them: a list of ``{path, size, sha256}``, whose paths are not checked;
+        ``incomplete`` (list of texts), ``fingerprint`` (may be None), and whatever else there is.
+    :raises BadDirectory: A field has another shape; it is named.
     """
-    return _object_dirs(_listed(exp_dir)["runs"], [exp_dir, exp_dir.sub("runs")], "run.json")
+    fields = dict(_mapping(info, "info"))
+    fields["fingerprint"] = _text(fields, "fingerprint", "info.fingerprint")
+    problems = _list(fields.get("incomplete"), "info.incomplete")
+    fields["incomplete"] = [_plain_text(item, "info.incomplete") for item in problems]
+    if "artifacts" in fields:
+        fields["artifacts"] = [_artifact(item) for item in _list(fields["artifacts"], "info.artifacts")]
+    return fields
 
 
-def logged_model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
-    """Return the id and the directory of each logged model in ``logged_models``, each once; see :func:`run_dirs`.
+def canonical_points(line: bytes) -> Tuple[str, List[Dct]]:
+    """Return key and points out of a line of a run's side file; points as in :func:`canonical_run`.
 
-    :param directory: Of an experiment or of a run.
+    :raises BadDirectory: It is no such line.
     """
-    listed = _listed(directory)["logged_models"]
-    return _object_dirs(listed, [directory.sub("logged_models")], "logged_model.json")
-
-
-def _listed(directory: ExportDir) -> Dct:
-    if not directory.exists("experiment.json"):
-        return {"runs": [], "logged_models": []}
     try:
-        return canonical_experiment(directory.read_json("experiment.json"))
-    except BadDirectory as ex:
-        if directory.path in ex.message:
-            raise
-        raise BadDirectory(f"{directory.path}/experiment.json: {ex.message}") from ex
-
-
-def _object_dirs(listed: List[str], parents: List[ExportDir], file: str) -> List[Tuple[str, ExportDir]]:
-    on_disk: Dict[str, ExportDir] = {}
-    for parent in reversed(parents):  # the first parent wins
-        for name in parent.names():
-            directory = _sub(parent, name)
-            if _holds(directory, file):
-                on_disk[name] = directory
-    found: Dict[str, ExportDir] = {}
-    for object_id in listed:
-        known = next((name for name in (object_id, safe_name(object_id)) if name in on_disk), None)
-        found[object_id] = on_disk.pop(known) if known else _sub(parents[0], object_id)
-    found.update(on_disk)
-    return list(found.items())
-
-
-def _sub(parent: ExportDir, name: str) -> ExportDir:
-    """Return a directory by its name; under the safe form of a hostile one nothing is found, and the reader says so."""
-    try:
-        return parent.sub(name)
-    except BadDirectory:
-        return parent.sub(safe_name(name))
-
-
-def _holds(directory: ExportDir, file: str) -> bool:
-    try:
-        return directory.exists(file)
-    except BadDirectory:
-        return True  # a symlink: reading it will say so
+        fields = _mapping(json_codec.loads(line), "line")
+    except RecursionError as ex:
+        raise BadDirectory("it is nested too deeply") from ex
+    except ValueError as ex:
+        raise BadDirectory(f"it is no JSON: {ex}") from ex
+    key = _text(fields, "key", "key")
+    if key is None:
+        raise BadDirectory("'key' is missing")
+    points = []
+    for row in _list(fields.get("points"), "points"):
+        if not isinstance(row, list) or len(row) != 3:
+            raise BadDirectory(f"'points' holds something else than value, time and step: {_shown(row)}")
+        points.append(_point({"value": row[0], "timestamp": row[1], "step": row[2]}, key, 0))
+    return key, points
 
 
 def _body(doc: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -152,10 +162,12 @@ def _info(info: Mapping[str, Any], tags: Mapping[str, str]) -> Dct:
     run_id = _text(info, "run_id", "info.run_id") or _text(info, "run_uuid", "info.run_uuid")
     if not run_id:
         raise BadDirectory("'info.run_id' is missing")
+    if not is_run_id(run_id):
+        raise BadDirectory(f"'info.run_id' is no id of a run: {_shown(run_id)}")
     name = _text(info, "run_name", "info.run_name") or _text(info, "name", "info.name") or tags.get("mlflow.runName")
     stage = _text(info, "lifecycle_stage", "info.lifecycle_stage") or "active"
     if stage not in _STAGES:
-        raise BadDirectory(f"'info.lifecycle_stage' is {stage!r}")
+        raise BadDirectory(f"'info.lifecycle_stage' is {_shown(stage)}")
     return {
         "run_id": run_id,
         "run_name": name,
@@ -176,7 +188,7 @@ def _status(value: Any) -> Optional[str]:
         return value
     number = _integer(value, "info.status")
     if number is None or not 1 <= number <= len(_STATUSES):
-        raise BadDirectory(f"'info.status' is {value!r}")
+        raise BadDirectory(f"'info.status' is {_shown(value)}")
     return _STATUSES[number - 1]
 
 
@@ -205,9 +217,9 @@ def _point(point: Any, key: str, time: int) -> Dct:
     # most points of most files need no more than this, and there are millions of them
     if type(value) is not float:
         value = _number(value, key)
-    if type(timestamp) is not int:
+    if type(timestamp) is not int or not -_INT64 <= timestamp < _INT64:
         timestamp = _integer(timestamp, f"metrics.{key}.timestamp")
-    if type(step) is not int:
+    if type(step) is not int or not -_INT64 <= step < _INT64:
         step = _integer(step, f"metrics.{key}.step")
     return {"value": value, "timestamp": time if timestamp is None else timestamp, "step": step or 0}
 
@@ -218,7 +230,7 @@ def _number(value: Any, key: str) -> float:
             return float(value)  # also of the texts NaN, Infinity and -Infinity
         except (ValueError, OverflowError):
             pass
-    raise BadDirectory(f"'metrics.{key}.value' is no number: {value!r}")
+    raise BadDirectory(f"'metrics.{key}.value' is no number: {_shown(value)}")
 
 
 def _dataset_input(item: Any) -> Dct:
@@ -228,7 +240,7 @@ def _dataset_input(item: Any) -> Dct:
         raise BadDirectory("'inputs.dataset.name' is no text")
     tags = _texts(fields.get("tags"), "inputs.tags")
     return {
-        "dataset": {key: value for key, value in dataset.items() if value is not None},
+        "dataset": _texts({key: value for key, value in dataset.items() if value is not None}, "inputs.dataset"),
         "tags": [{"key": key, "value": value} for key, value in tags.items()],
     }
 
@@ -242,6 +254,47 @@ def _models(items: Any, field: str) -> List[Dct]:
             raise BadDirectory(f"'{field}.model_id' is missing")
         models.append({"model_id": model_id, "step": _integer(fields.get("step"), f"{field}.step") or 0})
     return models
+
+
+def _artifact(item: Any) -> Dct:
+    fields = _mapping(item, "info.artifacts")
+    path, size = _plain_text(fields.get("path"), "info.artifacts.path"), fields.get("size")
+    if type(size) is not int or size < 0:
+        raise BadDirectory(f"'info.artifacts.size' of {path} is no size: {_shown(size)}")
+    return {"path": path, "size": size, "sha256": _text(fields, "sha256", "info.artifacts.sha256")}
+
+
+def _plain_text(value: Any, field: str) -> str:
+    try:
+        return str(value.encode(), "utf-8")
+    except AttributeError:
+        raise BadDirectory(f"'{field}' is no text: {_shown(value)}") from None
+    except UnicodeEncodeError:
+        raise BadDirectory(f"'{field}' is no Unicode text: {_shown(value)}") from None
+
+
+def _model_status(value: Any) -> Optional[str]:
+    name = value[len("LOGGED_MODEL_") :] if isinstance(value, str) and value.startswith("LOGGED_MODEL_") else value
+    if name in (None, "", 0, "UNSPECIFIED"):
+        return None
+    if name == "FAILED":  # as MLflow's Python class calls it
+        name = "UPLOAD_FAILED"
+    if isinstance(name, int) and 1 <= name <= len(_MODEL_STATUSES):
+        name = _MODEL_STATUSES[name - 1]
+    if name not in _MODEL_STATUSES:
+        raise BadDirectory(f"'status' is {_shown(value)}")
+    return f"LOGGED_MODEL_{name}"
+
+
+def _model_metric(item: Any, time: int) -> Dct:
+    fields = _mapping(item, "metrics")
+    key = _text(fields, "key", "metrics.key")
+    if key is None:
+        raise BadDirectory("'metrics' holds an item without a key")
+    point = _point(fields, key, time)
+    point.update(key=key, value=json_codec.encode_number(point["value"]))
+    point.update((name, _text(fields, name, f"metrics.{key}.{name}")) for name in _MODEL_METRIC_TEXTS)
+    return point
 
 
 def _texts(items: Any, field: str) -> Dict[str, str]:
@@ -280,13 +333,19 @@ def _text(fields: Mapping[str, Any], key: str, field: str) -> Optional[str]:
 
 
 def _integer(value: Any, field: str) -> Optional[int]:
-    if value is None or type(value) is int:
-        return value
-    if isinstance(value, str) and _INTEGER.match(value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise BadDirectory(f"'{field}' is no integer: {value!r}")
+    if value is None:
+        return None
+    number = value
+    if isinstance(value, str) and _INTEGER.match(value) or isinstance(value, float) and value.is_integer():
+        number = int(value)
+    if type(number) is not int or not -_INT64 <= number < _INT64:
+        raise BadDirectory(f"'{field}' is no integer of 64 bits: {_shown(value)}")
+    return number
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:90]}... ({len(text)} characters)"
 
 
 def _mapping(value: Any, field: str) -> Mapping[str, Any]:

@@ -118,9 +118,10 @@ class Uploads:
             raise self._bad[path]
         name, size = f"{self._folder}/{path}", self.sizes[path]
         found = size if path in self._texts else self._source.size(name)
+        if found is None:
+            self._source.open_read(name).close()  # says why
         if found != size:
-            what = "is missing in the directory" if found is None else f"has {found} bytes in the directory, not {size}"
-            raise BadDirectory(f"{self._source.path}/{name} {what}")
+            raise BadDirectory(f"{self._source.path}/{name} has {found} bytes in the directory, not {size}")
 
     def _send(self, path: str) -> None:
         self._check(path)

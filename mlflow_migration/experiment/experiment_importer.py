@@ -10,7 +10,7 @@ from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.old_layouts import canonical_experiment, logged_model_dirs, run_dirs
+from mlflow_migration.common.object_files import logged_model_dirs, read_experiment, run_dirs
 from mlflow_migration.common.source_tags import mk_source_tags_mlflow_tag, set_source_tags_for_field
 from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
@@ -20,6 +20,7 @@ from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 
 Json = Dict[str, Any]
+_Chosen = Tuple[List[Tuple[str, ExportDir]], List[str]]  # directories of objects, and ids of those without one
 
 
 class ExperimentImporter:
@@ -72,8 +73,9 @@ class ExperimentImporter:
         """
         if not directory.exists(EXPERIMENT_FILE):
             raise BadInput(f"{directory.path} holds no whole export of an experiment: there is no {EXPERIMENT_FILE}.")
-        doc = canonical_experiment(directory.read_json(EXPERIMENT_FILE))
-        source = doc["experiment"]
+        source = read_experiment(directory)["experiment"]
+        found = _chosen(run_dirs(directory), only_runs, RUN_FILE)
+        models = _chosen(logged_model_dirs(directory), only_models, LOGGED_MODEL_FILE)
         deleted = source.get("lifecycle_stage") == "deleted"
         if not (self._active or deleted or self._settings.overwrite):
             raise BadInput(
@@ -87,7 +89,7 @@ class ExperimentImporter:
             self.prepare()
         assert self.runs is not None
         was_active = self._active
-        self._import_runs(self.runs, directory, only_runs, only_models)
+        self._import_runs(self.runs, found, models)
         status, reason, base = self._bring_up_to_date(wanted)
         moved = self._existed and deleted == was_active
         different = self._set_lifecycle(deleted, self.runs)
@@ -229,15 +231,8 @@ class ExperimentImporter:
 
     # -- its runs -----------------------------------------------------------------------------------------------
 
-    def _import_runs(
-        self,
-        runs: RunImporter,
-        directory: ExportDir,
-        only_runs: Optional[Sequence[str]],
-        only_models: Optional[Sequence[str]],
-    ) -> None:
-        found, unchanged = _chosen(run_dirs(directory), only_runs, RUN_FILE)
-        models, same_models = _chosen(logged_model_dirs(directory), only_models, LOGGED_MODEL_FILE)
+    def _import_runs(self, runs: RunImporter, chosen_runs: _Chosen, chosen_models: _Chosen) -> None:
+        (found, unchanged), (models, same_models) = chosen_runs, chosen_models
         self._job.ledger.expect("run", len(found))
         self._job.progress.add_total(len(found) + len(unchanged))
         self._models.load(models, {*unchanged, *(run_id for run_id, _ in found)}, self._existed)
@@ -267,9 +262,7 @@ class ExperimentImporter:
         self._models.finish()
 
 
-def _chosen(
-    found: List[Tuple[str, ExportDir]], only: Optional[Sequence[str]], file: str
-) -> Tuple[List[Tuple[str, ExportDir]], List[str]]:
+def _chosen(found: List[Tuple[str, ExportDir]], only: Optional[Sequence[str]], file: str) -> _Chosen:
     """Return the directories of the wanted objects, and the ids of those that have none.
 
     :param only: Their ids; None if all are wanted.

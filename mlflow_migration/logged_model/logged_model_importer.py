@@ -12,9 +12,10 @@ from mlflow_migration.common.artifacts import logged_model_store
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.object_files import read_logged_model
 from mlflow_migration.common.three_way import Plan, State, number, plan, settled, short, words
 from mlflow_migration.common.uploads import Uploads, content_of
-from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS, LOGGED_MODEL_FILE, flat
+from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS, flat
 
 Json = Dict[str, Any]
 
@@ -82,17 +83,16 @@ class ModelImporter:
         self._runs_to_come = runs
         if directories:
             self._job.ledger.expect("logged_model", len(directories))
-        for model_id, directory in directories:
-            try:
-                doc = directory.read_json(LOGGED_MODEL_FILE)
-                body = doc.get("mlflow", doc)
-                source = _Source(body, doc.get("info") or {}, directory)
-                self._by_run.setdefault(body.get("source_run_id") or "", []).append(model_id)
-                self._sources[model_id] = source
-                for metric in body.get("metrics") or ():
-                    self._measured.setdefault(metric.get("run_id") or "", {})[model_id] = None
-            except Exception as ex:  # noqa: BLE001 -- whatever is wrong with one directory is said of that one
-                self._job.failed("logged_model", model_id, ex)
+        for outcome in self._job.executor.gather(lambda item: read_logged_model(item[1]), directories):
+            model_id, directory = outcome.item
+            if outcome.error is not None:
+                self._job.failed("logged_model", model_id, outcome.error)
+                continue
+            doc, info = outcome.get()
+            self._sources[model_id] = _Source(doc, info, directory)
+            self._by_run.setdefault(doc["source_run_id"] or "", []).append(model_id)
+            for metric in doc["metrics"]:
+                self._measured.setdefault(metric["run_id"] or "", {})[model_id] = None
         earlier = list(self._id_map.entries("logged_model", self._experiment_id))
         self.ids.update((entry["src_id"], entry["dst_id"]) for entry in earlier)
         if not existed or not (self._sources or earlier):
@@ -276,7 +276,7 @@ class ModelImporter:
         return flat(self._tracking.create_logged_model(body, find))
 
     def _known_problems(self, source: _Source) -> Tuple[List[str], Set[str], List[str]]:
-        problems = [f"already in the export: {problem}" for problem in source.info.get("incomplete") or ()]
+        problems = [f"already in the export: {problem}" for problem in source.info["incomplete"]]
         return problems, {"artifacts"} if problems else set(), []
 
     def _sizes(self, source: _Source) -> Dict[str, int]:

@@ -12,12 +12,11 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.old_layouts import canonical_run
+from mlflow_migration.common.object_files import read_run
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import open_job, report_dir, run_command
 from mlflow_migration.logged_model.logged_model_exporter import export_models
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
-from mlflow_migration.run.run_file import RUN_FILE
 
 SCRIPT = "export_run.py"
 
@@ -52,7 +51,7 @@ def export_one_run(
     :raises BadInput: The server has no such run, or the directory holds another one.
     """
     try:
-        there = canonical_run(directory.read_json(RUN_FILE))["info"]["run_id"]
+        there = read_run(directory)["info"]["run_id"]
     except BadDirectory:
         there = run_id  # none, or a broken one, which is written anew
     if there != run_id:

@@ -10,6 +10,7 @@ from mlflow_migration.client import json_codec
 from mlflow_migration.client.tracking import BULK_ROWS, BULK_RUNS, Tracking
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.object_files import read_points
 
 Json = Dict[str, Any]
 
@@ -192,7 +193,6 @@ def stored_points(doc: Json, source: ExportDir) -> Iterator[Json]:
                 "step": point["step"],
             }
     if doc.get("metrics_file"):
-        for line in source.lines(SIDE_FILE):
-            chunk = json_codec.loads(line)
-            for value, timestamp, step in chunk["points"]:
-                yield {"key": chunk["key"], "value": value, "timestamp": timestamp, "step": step}
+        for key, points in read_points(source, SIDE_FILE):
+            for point in points:
+                yield {"key": key, **point, "value": json_codec.encode_number(point["value"])}

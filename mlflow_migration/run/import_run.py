@@ -13,7 +13,8 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.old_layouts import canonical_run, logged_model_dirs
+from mlflow_migration.common.object_files import logged_model_dirs, read_run
+from mlflow_migration.common.old_layouts import is_run_id
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import open_job, report_dir, run_command
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
@@ -67,7 +68,7 @@ def import_one_run(
     """
     if not directory.exists(RUN_FILE):
         raise BadInput(f"{directory.path} holds no exported run: there is no {RUN_FILE}.")
-    doc = canonical_run(directory.read_json(RUN_FILE))
+    doc, model_dirs = read_run(directory), logged_model_dirs(directory)
     src_id = doc["info"]["run_id"]
     job.ledger.expect("run", 1)
     job.progress.add_total(1)
@@ -79,13 +80,14 @@ def import_one_run(
     runs = RunImporter(tracking, job, settings, experiment_id, id_map, models)
     if experiment is not None and not experiment.get("created"):
         # the run itself, its parent and root, its children, and what it was itself copied from
-        for wanted in {src_id, *(doc["tags"][key] for key in RELATIVES if doc["tags"].get(key))}:
-            runs.load(f"tags.`{RUN_KEY}` = '{_quoted(wanted)}'")
+        relatives = [doc["tags"][key] for key in RELATIVES if is_run_id(doc["tags"].get(key, ""))]
+        for wanted in {src_id, *relatives}:
+            runs.load(f"tags.`{RUN_KEY}` = '{wanted}'")
         for key in RELATIVES:
-            runs.load(f"tags.`{key}` = '{_quoted(src_id)}'")
+            runs.load(f"tags.`{key}` = '{src_id}'")
         for own in filter(None, (doc["tags"].get(RUN_KEY),)):
             _load_own(tracking, runs, experiment_id, own)
-    models.load(logged_model_dirs(directory), {src_id}, existed=experiment is not None)
+    models.load(model_dirs, {src_id}, existed=experiment is not None)
     if models.any:
         # the run may use models of other runs
         job.executor.gather(lambda _: runs.begin(src_id, directory), [None])
@@ -106,12 +108,6 @@ def _load_own(tracking: Tracking, runs: RunImporter, experiment_id: str, run_id:
         return
     if run["info"]["experiment_id"] == experiment_id:
         runs.remember(run)
-
-
-def _quoted(value: str) -> str:
-    if "'" in value:
-        raise BadInput(f"The id {value!r} in {RUN_FILE} is no run id.")
-    return value
 
 
 def import_run(

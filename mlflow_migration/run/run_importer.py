@@ -14,7 +14,7 @@ from mlflow_migration.common.artifacts import Presence, Store, run_store
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.old_layouts import canonical_run
+from mlflow_migration.common.object_files import read_info, read_run
 from mlflow_migration.common.source_tags import ExportTags, mk_source_tags, mk_source_tags_mlflow_tag
 from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
 from mlflow_migration.common.uploads import Uploads, content_of
@@ -155,7 +155,7 @@ class RunImporter:
         """Tell whether a run should come after others, as it uses or measures their logged models."""
         if not self._models.any:
             return False
-        doc = canonical_run(source.read_json(RUN_FILE))
+        doc = read_run(source)
         links = [link["model_id"] for link in doc["model_outputs"] + doc["model_inputs"]]
         return self._models.waited_for(src_id, links)
 
@@ -189,7 +189,7 @@ class RunImporter:
         self._models.import_for_run(src_id, [output["model_id"] for output in outputs])
 
     def _info(self, source: ExportDir) -> Json:
-        info = source.read_info(RUN_FILE)
+        info = read_info(source, RUN_FILE)
         if info is None:
             raise BadDirectory(f"{source.path} has no {RUN_FILE}: its export is not whole")
         return info
@@ -207,8 +207,8 @@ class RunImporter:
         entry = self._id_map.find("run", self._experiment_id, src_id)
         there = self._by_key.get(src_id)
         if there is not None and entry is not None and not self._settings.recheck:
-            same = entry["fingerprint"] == mark and entry.get("content") == content_of(info)
-            if same and not entry.get("losses") and self._as_it_was(src_id, there, entry):
+            same = entry.get("fingerprint") == mark and entry.get("content") == content_of(info)
+            if same and entry["base"] is not None and not entry.get("losses") and self._as_it_was(src_id, there, entry):
                 return entry["dst_id"]  # type: ignore[no-any-return]
         run = self._read(src_id, source, info, mark)
         if there is None:
@@ -313,7 +313,7 @@ class RunImporter:
         return run
 
     def _read(self, src_id: str, source: ExportDir, info: Json, mark: str) -> _Run:
-        doc = canonical_run(source.read_json(RUN_FILE))
+        doc = read_run(source)
         if doc.get("metrics_file"):
             doc["latest"] = _latest_streamed(doc, source)
         else:
@@ -326,7 +326,7 @@ class RunImporter:
         with self._lock:
             self.parents[src_id] = doc["tags"].get(PARENT)
             self.stages[src_id] = doc["info"].get("lifecycle_stage") or "active"
-        for problem in info.get("incomplete") or ():
+        for problem in info["incomplete"]:
             run.lost("artifacts", f"already in the export: {problem}")
         return run
 
@@ -439,7 +439,7 @@ class RunImporter:
         planned = set(todo.write)
         todo.write += [name for name in moved if name not in planned]
         (todo.write if self._settings.overwrite else todo.differs).extend(edited)
-        if old and old["points"] != new["points"]:
+        if old and old.get("points") != new["points"]:
             todo.write.append("points")
             return True
         return recheck
@@ -635,6 +635,7 @@ def _encoded(value: Any) -> Any:
 
 
 def _hash(source: ExportDir) -> str:
+    source.check_json_size(RUN_FILE)
     digest = hashlib.sha256()
     with source.open_read(RUN_FILE) as file:
         for block in iter(lambda: file.read(1 << 20), b""):

@@ -105,7 +105,7 @@ def test_options_are_logged_without_secrets():
         (BadInput("no such thing"), 2),
         (NotFound("no such thing", http_status_code=404), 2),
         (Unavailable("no such thing"), 2),
-        (BadDirectory("no such thing"), 1),
+        (BadDirectory("no such thing"), 2),
         (MlflowExportImportException("no such thing"), 1),
         (RuntimeError("no such thing"), 1),
         (KeyboardInterrupt(), 130),
@@ -161,14 +161,16 @@ def test_finish_shows_the_summary_and_gives_the_status(capsys):
 
 
 def test_finish_lets_an_error_through_that_came_before_anything_was_done(capsys):
-    ledger = Ledger(None, "export-run", {})
+    for ex, seen in ((Unavailable("gone"), Unavailable), (BadDirectory("gone"), BadDirectory), (OSError(), BadInput)):
+        ledger = Ledger(None, "export-run", {})
 
-    def work():
-        raise Unavailable("gone")
+        def work(ex=ex):
+            raise ex
 
-    with pytest.raises(Unavailable):
-        cli.finish(ledger, work)
-    assert capsys.readouterr().out == ""
+        with pytest.raises(seen):
+            cli.finish(ledger, work)
+        assert capsys.readouterr().out == ""
+        assert ledger.exit_status == 2
 
 
 @pytest.mark.parametrize("ex", [Unavailable("gone"), OSError(28, "No space left on device")])

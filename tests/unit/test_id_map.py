@@ -57,7 +57,11 @@ def test_half_a_line_and_other_rubbish_do_no_harm(tmp_path):
     ids.record("run", "1", "a", "A")
     ids.close()
     with open(tmp_path / ID_MAP_FILE, "ab") as file:
-        file.write(b'[]\n{"kind": "run"}\nnull\n{"kind": "run", "destination": "http://dst", "experi')
+        file.write(b'[]\n{"kind": "run"}\nnull\n' + b"[" * 100_000 + b"\n")
+        for odd in ({"dst_id": 5}, {"base": []}, {"content": 5}, {"content": {"files": []}}, {"fingerprint": {}}, {}):
+            named = {"kind": "run", "destination": "http://dst", "experiment_id": "1", "src_id": "a"}
+            file.write(json.dumps({**named, **({"dst_id": "X"} if odd else {}), **odd}).encode() + b"\n")
+        file.write(b'{"kind": "run", "destination": "http://dst", "experi')
     ids = opened(tmp_path)
     assert ids.find("run", "1", "a")["dst_id"] == "A"
     ids.record("run", "1", "b", "B")

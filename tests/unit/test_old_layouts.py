@@ -12,7 +12,8 @@ import pytest
 
 from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.old_layouts import canonical_experiment, canonical_run, logged_model_dirs, run_dirs
+from mlflow_migration.common.object_files import logged_model_dirs, run_dirs
+from mlflow_migration.common.old_layouts import canonical_experiment, canonical_run
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "old_layouts"
 A, B, C, D, E = (prefix * 16 for prefix in ("0a", "0b", "0c", "0d", "0e"))

@@ -1,0 +1,131 @@
+"""Finds and reads the files of a directory's objects, whoever wrote them; each error names the file."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
+
+from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.common.export_dir import ExportDir, safe_name
+from mlflow_migration.common.old_layouts import (
+    Dct,
+    canonical_experiment,
+    canonical_info,
+    canonical_logged_model,
+    canonical_points,
+    canonical_run,
+)
+
+T = TypeVar("T")
+
+
+def run_dirs(exp_dir: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return the id and the directory of each run of an exported experiment, each once.
+
+    :param exp_dir: The experiment's directory: runs lie right in it or in its ``runs``.
+    :return: Those that ``experiment.json`` lists come first, in its order, also if their file is missing: reading it
+        then says so. Those only found on the disk, with a ``run.json``, follow.
+    :raises BadDirectory: ``experiment.json`` can't be read.
+    """
+    return _object_dirs(_listed(exp_dir)["runs"], [exp_dir, exp_dir.sub("runs")], "run.json")
+
+
+def logged_model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return the id and the directory of each logged model in ``logged_models``, each once; see :func:`run_dirs`.
+
+    :param directory: Of an experiment or of a run.
+    """
+    listed = _listed(directory)["logged_models"]
+    return _object_dirs(listed, [directory.sub("logged_models")], "logged_model.json")
+
+
+def read_run(directory: ExportDir) -> Dct:
+    """Return the run of a directory; see :func:`canonical_run`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(directory, "run.json", canonical_run)
+
+
+def read_experiment(directory: ExportDir) -> Dct:
+    """Return the experiment of a directory; see :func:`canonical_experiment`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(directory, "experiment.json", canonical_experiment)
+
+
+def read_logged_model(directory: ExportDir) -> Tuple[Dct, Dct]:
+    """Return the logged model of a directory and what the export says about it.
+
+    See :func:`canonical_logged_model` and :func:`canonical_info`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(
+        directory, "logged_model.json", lambda doc: (canonical_logged_model(doc), canonical_info(doc.get("info")))
+    )
+
+
+def read_info(directory: ExportDir, file: str) -> Optional[Dct]:
+    """Return what the export says about the object of a file, None if there is no such file; see `canonical_info`.
+
+    :raises BadDirectory: It can't be read; it is named.
+    """
+    info = directory.read_info(file)
+    return None if info is None else _named(f"{directory.path}/{file}", canonical_info, info)
+
+
+def read_points(directory: ExportDir, file: str) -> Iterator[Tuple[str, List[Dct]]]:
+    """Yield key and points, some of a metric at a time, of a run's side file; points as in :func:`canonical_run`.
+
+    :raises BadDirectory: It can't be read; it is named.
+    """
+    for number, line in enumerate(directory.lines(file), 1):
+        yield _named(f"{directory.path}/{file}: line {number}", canonical_points, line)
+
+
+def _listed(directory: ExportDir) -> Dct:
+    if not directory.exists("experiment.json"):
+        return {"runs": [], "logged_models": []}
+    return read_experiment(directory)
+
+
+def _object_dirs(listed: List[str], parents: List[ExportDir], file: str) -> List[Tuple[str, ExportDir]]:
+    on_disk: Dict[str, ExportDir] = {}
+    for parent in reversed(parents):  # the first parent wins
+        for name in parent.names():
+            directory = _sub(parent, name)
+            if _holds(directory, file):
+                on_disk[name] = directory
+    found: Dict[str, ExportDir] = {}
+    for object_id in listed:
+        known = next((name for name in (object_id, safe_name(object_id)) if name in on_disk), None)
+        found[object_id] = on_disk.pop(known) if known else _sub(parents[0], object_id)
+    found.update(on_disk)
+    return list(found.items())
+
+
+def _sub(parent: ExportDir, name: str) -> ExportDir:
+    """Return a directory by its name; under the safe form of a hostile one nothing is found, and the reader says so."""
+    try:
+        return parent.sub(name)
+    except BadDirectory:
+        return parent.sub(safe_name(name))
+
+
+def _holds(directory: ExportDir, file: str) -> bool:
+    try:
+        return directory.exists(file)
+    except BadDirectory:
+        return True  # a symlink: reading it will say so
+
+
+def _read(directory: ExportDir, file: str, shape: Callable[[Dct], T]) -> T:
+    return _named(f"{directory.path}/{file}", shape, directory.read_json(file))
+
+
+def _named(place: str, shape: Callable[[Any], T], content: Any) -> T:
+    try:
+        return shape(content)
+    except BadDirectory as ex:
+        raise BadDirectory(f"{place}: {ex.message}") from ex
