@@ -162,7 +162,7 @@ def export_one(
     store = logged_model_store(tracking, model_id, doc["artifact_location"] or "")
     files = [] if settings.skip_artifacts or not doc["artifact_location"] else list_files(store, job.executor)
     mark = _fingerprint(doc, files, settings)
-    old = target.read_info(LOGGED_MODEL_FILE)
+    old = target.old_info(LOGGED_MODEL_FILE)
     same = (
         settings.known(model_id) == mark
         if old is None

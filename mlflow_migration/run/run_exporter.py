@@ -130,7 +130,7 @@ class RunExporter:
         info = run["info"]
         run_id = str(info["run_id"])
         target = self._directory_of(run_id)
-        old = target.read_info(RUN_FILE)
+        old = target.old_info(RUN_FILE)
         # a run that was taken before is followed when it gets deleted
         taken = old is not None or self._known(run_id) is not None
         if info.get("lifecycle_stage") == "deleted" and not (self._settings.deleted_runs or taken):
