@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 from urllib.parse import quote
 
 from mlflow_migration.client.errors import BadInput, NotFound, Refused
@@ -53,6 +53,8 @@ class Tracking:
         self.uri = rest.connection.uri
         self.is_private = False
         """Whether it is a server of our own in front of a local store."""
+        self.out_of_reach: Set[str] = set()
+        """Artifact stores that only the server reaches: what has been found out about them so far."""
 
     def reach(self) -> None:
         """Ask for something small, so that a wrong address or wrong credentials show before anything is done.

@@ -16,9 +16,9 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Set, Tuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlparse, urlsplit, urlunparse
 
-from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable
+from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, Refused, Unavailable
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
@@ -34,6 +34,23 @@ class File:
 
     path: str
     size: int
+
+
+def _taken_for(path: str) -> str:
+    """Return what an MLflow server takes a path for: it decodes it, and drops an empty query or fragment at its end."""
+    try:
+        return urlunparse(urlparse(unquote(path)))
+    except ValueError:
+        return ""
+
+
+def _refuse_other_name(path: str) -> None:
+    """Refuse a path that the server would take for another one: that could be the name of another file.
+
+    :raises Refused: It is one.
+    """
+    if _taken_for(path) != path:
+        raise Refused(f"the server can't be given the name {path!r}: it decodes it", http_status_code=400)
 
 
 class Store:
@@ -62,6 +79,7 @@ class ProxiedStore(Store):
         return _split(self._tracking.proxied_files(posixpath.join(self._root, path) if path else self._root), path)
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        _refuse_other_name(posixpath.join(self._root, path))
         try:
             posixpath.basename(path).encode("latin-1")
         except UnicodeEncodeError:
@@ -70,6 +88,7 @@ class ProxiedStore(Store):
         return self._tracking.proxied_file(posixpath.join(self._root, path))
 
     def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        _refuse_other_name(posixpath.join(self._root, path))
         self._tracking.put_proxied_file(posixpath.join(self._root, path), open_body, size)
 
 
@@ -170,11 +189,10 @@ class ServerReadStore(Store):
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
         found = [item for page in self._list_pages(path) for item in page]
-        dirs = [item["path"] for item in found if item.get("is_dir")]
-        files = [File(item["path"], int(item.get("file_size") or 0)) for item in found if not item.get("is_dir")]
-        return dirs, files
+        return _named((item["path"], item) for item in found)
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        _refuse_other_name(path)
         return self._read_file(path)
 
     def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
@@ -182,22 +200,31 @@ class ServerReadStore(Store):
 
 
 class FallbackStore(Store):
-    """The direct way to a store; the server's way for reading, once the direct one has failed."""
+    """The direct way to a store; the server's way for reading, once the direct one has failed where the server's works.
 
-    def __init__(self, direct: Store, through_server: Store) -> None:
+    :param place: What fails as one, such as a bucket.
+    :param out_of_reach: The places that only the server reaches.
+    """
+
+    def __init__(self, direct: Store, through_server: Store, place: str, out_of_reach: Set[str]) -> None:
         self._direct, self._server = direct, through_server
-        self._failed = False
+        self._place, self._out_of_reach = place, out_of_reach
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
-        if not self._failed:
+        if self._place in self._out_of_reach:
+            return self._server.list_dir(path)
+        try:
+            return self._direct.list_dir(path)
+        except Exception as ex:  # noqa: BLE001 -- each cloud's library has errors of its own; the server may still reach it
             try:
-                return self._direct.list_dir(path)
-            except Exception:  # noqa: BLE001 -- each cloud's library has errors of its own; the server may still reach it
-                self._failed = True
-        return self._server.list_dir(path)
+                found = self._server.list_dir(path)
+            except MlflowExportImportException:
+                raise ex from None
+            self._out_of_reach.add(self._place)
+            return found
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
-        return self._server.read(path) if self._failed else self._direct.read(path)
+        return (self._server if self._place in self._out_of_reach else self._direct).read(path)
 
     def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
         self._direct.write(path, open_body, size)
@@ -242,10 +269,12 @@ def _store(tracking: Tracking, uri: str, server: Store) -> Store:
         return ProxiedStore(tracking, root, server)
     local = _local_path(uri)
     if local is not None:
-        return FallbackStore(LocalStore(local), server) if _is_here(tracking, local) else server
+        here = _is_here(tracking, local)
+        return FallbackStore(LocalStore(local), server, local, tracking.out_of_reach) if here else server
     if urlsplit(uri).scheme == "mlflow-artifacts":
         return server  # another server's proxy: this side's credentials are not for it
-    return FallbackStore(RepositoryStore(uri), server)
+    parts = urlsplit(uri)
+    return FallbackStore(RepositoryStore(uri), server, f"{parts.scheme}://{parts.netloc}", tracking.out_of_reach)
 
 
 def _local_path(uri: str) -> Optional[str]:
@@ -268,14 +297,20 @@ def _is_here(tracking: Tracking, path: str) -> bool:
 
 
 def _split(found: Sequence[Dict[str, Any]], path: str) -> Tuple[List[str], List[File]]:
+    return _named((posixpath.join(path, posixpath.basename(item["path"].rstrip("/"))), item) for item in found)
+
+
+def _named(entries: Iterator[Tuple[str, Dict[str, Any]]]) -> Tuple[List[str], List[File]]:
+    """Return the directories and the files of a server's listing, given as paths and what it says of each."""
     dirs: List[str] = []
     files: List[File] = []
-    for item in found:
-        name = posixpath.join(path, posixpath.basename(item["path"].rstrip("/")))
-        if item.get("is_dir"):
-            dirs.append(name)
-        else:
+    for name, item in entries:
+        if not item.get("is_dir"):
             files.append(File(name, int(item.get("file_size") or 0)))
+        elif _taken_for(f"{name}/") != f"{name}/":
+            files.append(File(name, -1))  # the server would list another one: named, and refused when it is read
+        else:
+            dirs.append(name)
     return dirs, files
 
 

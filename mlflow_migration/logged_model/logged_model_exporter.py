@@ -160,7 +160,13 @@ def export_one(
     model_id = doc["model_id"]
     target = parent.sub(LOGGED_MODELS, safe_name(model_id))
     store = logged_model_store(tracking, model_id, doc["artifact_location"] or "")
-    files = [] if settings.skip_artifacts or not doc["artifact_location"] else list_files(store, job.executor)
+    files: List[File] = []
+    problems: List[str] = []
+    if doc["artifact_location"] and not settings.skip_artifacts:
+        listed = job.executor.gather(lambda root: list_files(store, job.executor, root), [""])[0]
+        files = listed.value or []
+        if listed.error is not None:
+            problems.append(f"its artifacts can't be listed: {describe(listed.error)}")
     mark = _fingerprint(doc, files, settings)
     old = target.old_info(LOGGED_MODEL_FILE)
     same = (
@@ -168,10 +174,9 @@ def export_one(
         if old is None
         else old.get("fingerprint") == mark and not old.get("incomplete")
     )
-    if same and not settings.recheck:
+    if same and not problems and not settings.recheck:
         job.ledger.record("logged_model", "unchanged", model_id, name=doc["name"])
         return
-    problems: List[str] = []
     wanted = choose(files, settings.chosen, job, model_id)
     if not job.dry_run:
         stored = _artifacts(job, store, wanted, target, model_id, problems)
