@@ -179,7 +179,7 @@ def export_one(
         return
     wanted = choose(files, settings.chosen, job, model_id)
     if not job.dry_run:
-        stored = _artifacts(job, store, wanted, target, model_id, problems)
+        stored = _artifacts(job, store, wanted, target, model_id, problems, old)
         info: Json = {"fingerprint": mark, "artifacts": stored, **({"incomplete": problems} if problems else {})}
         target.write_json(LOGGED_MODEL_FILE, envelope(settings.script, doc, info, tracking_uri=tracking.uri))
     job.ledger.record(
@@ -198,8 +198,11 @@ def _fingerprint(doc: Json, files: Sequence[File], settings: ModelSettings) -> s
 
 
 def _artifacts(
-    job: Job, store: Store, wanted: Sequence[File], target: ExportDir, model_id: str, problems: List[str]
-) -> List[Json]:
+    job: Job, store: Store, wanted: Sequence[File], target: ExportDir, model_id: str, problems: List[str],
+    old: Optional[Json],
+) -> List[Json]:  # fmt: skip
+    before = {entry["path"]: entry for entry in (old or {}).get("artifacts") or ()}
+    unread = list(before) if problems else []  # they could not be listed
     stored: List[Json] = []
     for outcome in job.executor.gather(
         lambda file: {"path": file.path, **download(store, file.path, target, f"{ARTIFACTS}/{file.path}")}, wanted
@@ -209,4 +212,10 @@ def _artifacts(
         else:
             problems.append(f"artifact {outcome.item.path}: {describe(outcome.error)}")
             job.lost("artifact", f"{model_id}/{outcome.item.path}", outcome.error, "artifacts")
-    return stored
+            unread.append(outcome.item.path)
+    # what can't be read now keeps what an earlier export has brought
+    return stored + [
+        before[path]
+        for path in unread
+        if path in before and before[path]["size"] == target.size(f"{ARTIFACTS}/{path}")
+    ]

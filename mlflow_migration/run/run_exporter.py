@@ -181,13 +181,17 @@ class RunExporter:
         store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
         before = {entry["path"]: entry for entry in (item.old or {}).get("artifacts") or []}
         chosen = choose(item.files, self._settings.artifacts, self._job, item.run_id)
+        unread: List[str] = list(before) if item.problems else []  # they could not be listed
+
+        def there(path: str) -> Optional[Json]:
+            entry = before.get(path)
+            return entry if entry and entry["size"] == item.target.size(f"{ARTIFACTS}/{path}") else None
 
         def fetch(file: File) -> Json:
-            there = before.get(file.path)
-            where = f"{ARTIFACTS}/{file.path}"
-            if there and not self._settings.recheck and there["size"] == file.size == item.target.size(where):
-                return dict(there)
-            found = download(store, file.path, item.target, where)
+            old = there(file.path)
+            if old and not self._settings.recheck and old["size"] == file.size:
+                return dict(old)
+            found = download(store, file.path, item.target, f"{ARTIFACTS}/{file.path}")
             self._job.progress.advance(0, bytes=found["size"])
             return {"path": file.path, **found}
 
@@ -198,6 +202,9 @@ class RunExporter:
             else:
                 item.problems.append(f"artifact {outcome.item.path}: {describe(outcome.error)}")
                 self._job.lost("artifact", f"{item.run_id}/{outcome.item.path}", outcome.error, "artifacts")
+                unread.append(outcome.item.path)
+        # what can't be read now keeps what an earlier export has brought
+        stored += filter(None, map(there, unread))
         kept = {entry["path"] for entry in stored}
         for path in before:
             if path not in kept:
