@@ -1,4 +1,8 @@
-"""A file of JSON lines that only grows: the ledger, and the map of ids."""
+"""A file of JSON lines that only grows: the ledger, and the map of ids.
+
+An object store can't append to an object. There the lines are collected and stored when the file is closed; those that
+must outlive a killed command go into objects of their own before, in a folder beside, until a later command closes.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import os
 import shutil
 import stat
 import tempfile
-from typing import Any, BinaryIO, Dict
+import time
+from typing import Any, BinaryIO, Dict, Iterator, List, Set
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.common.export_dir import ExportDir
@@ -18,6 +23,7 @@ class AppendLog:
     :param directory: The directory; made if it is not there.
     :param name: Name of the file.
     :raises OSError: It can't be written to.
+    :raises BadDirectory: The object store can't be.
     """
 
     def __init__(self, directory: ExportDir, name: str) -> None:
@@ -25,17 +31,67 @@ class AppendLog:
         self.path = f"{directory.path.rstrip('/')}/{name}"
         directory.make()
         self._file: BinaryIO = _open(self.path) if directory.is_local else tempfile.TemporaryFile()
+        self._safe = 0
+        self._pieces: Set[str] = set()
 
     def write(self, line: Dict[str, Any]) -> None:
         """Append a line; a local file has it at once."""
         self._file.write(json_codec.dumps(line) + b"\n")
         self._file.flush()
 
+    def sync(self) -> None:
+        """Store the lines so far, so that they outlive us, whatever becomes of us."""
+        if self._directory.is_local:
+            return
+        self._file.seek(self._safe)
+        lines = self._file.read()
+        if lines:
+            piece = f"{_folder(self._name)}/{time.time_ns():020d}"
+            self._directory.write_json(piece, lines)
+            self._safe += len(lines)
+            self._pieces.add(piece)
+
     def close(self) -> None:
-        """Close the file; on an object store, which can't append, all lines are written now."""
-        if not self._directory.is_local:
-            _append_remote(self._directory, self._name, self._file)
-        self._file.close()
+        """Close the file; on an object store all lines are written now."""
+        try:
+            if not self._directory.is_local:
+                self._append_remote()
+        finally:
+            self._file.close()
+
+    def _append_remote(self) -> None:
+        pieces = _pieces(self._directory, self._name)
+        others = [piece for piece in pieces if piece not in self._pieces]
+        with self._directory.new_file(self._name) as target:
+            for name in _present(self._directory, [self._name, *others]):
+                with self._directory.open_read(name) as source:
+                    shutil.copyfileobj(source, target)
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, target)
+        for piece in pieces:
+            self._directory.remove(piece)
+
+
+def stored_lines(directory: ExportDir, name: str) -> Iterator[bytes]:
+    """Give the lines of such a file, and those that killed commands have left beside it.
+
+    :raises BadDirectory: It can't be read.
+    """
+    for file in _present(directory, [name, *_pieces(directory, name)]):
+        yield from directory.lines(file)
+
+
+def _folder(name: str) -> str:
+    return f"{name}.pieces"
+
+
+def _pieces(directory: ExportDir, name: str) -> List[str]:
+    folder = _folder(name)
+    return sorted(f"{folder}/{path}" for path, _ in directory.files(folder)) if directory.exists(folder) else []
+
+
+def _present(directory: ExportDir, names: List[str]) -> List[str]:
+    return [name for name in names if directory.exists(name)]
 
 
 def _open(path: str) -> BinaryIO:
@@ -51,16 +107,3 @@ def _open(path: str) -> BinaryIO:
         if file.read(1) != b"\n":
             file.write(b"\n")
     return file
-
-
-def _append_remote(directory: ExportDir, name: str, file: BinaryIO) -> None:
-    with tempfile.TemporaryFile() as old:
-        if directory.exists(name):
-            with directory.open_read(name) as present:
-                shutil.copyfileobj(present, old)
-        old.seek(0)
-        file.seek(0)
-        with directory.new_file(name) as target:
-            for source in (old, file):
-                for line in source:
-                    target.write(line)

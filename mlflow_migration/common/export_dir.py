@@ -161,7 +161,11 @@ class ExportDir:
         return (*self._parts, *rel.split("/"))
 
     def make(self) -> None:
-        """Create the directory and its parents; one that exists is fine."""
+        """Create the directory and its parents; one that exists is fine.
+
+        :raises OSError: It can't be.
+        :raises BadDirectory: It is in an object store that takes no objects.
+        """
         self._files.make(self._parts)
 
     def exists(self, rel: str = "") -> bool:

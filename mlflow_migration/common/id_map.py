@@ -10,7 +10,7 @@ import threading
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.common.append_log import AppendLog
+from mlflow_migration.common.append_log import AppendLog, stored_lines
 from mlflow_migration.common.export_dir import ExportDir
 
 ID_MAP_FILE = "id_map.jsonl"
@@ -31,8 +31,8 @@ class IdMap:
         self._destination = destination
         self._lock = threading.Lock()
         self._lines: Dict[Tuple[str, str, str], bytes] = {}
-        if directory is not None and directory.exists(ID_MAP_FILE):
-            for line in directory.lines(ID_MAP_FILE):
+        if directory is not None:
+            for line in stored_lines(directory, ID_MAP_FILE):
                 self._remember(line)
         self._log = AppendLog(directory, ID_MAP_FILE) if directory is not None and writable else None
 
@@ -75,6 +75,13 @@ class IdMap:
             self._lines[kind, experiment_id, src_id] = line
             if self._log is not None:
                 self._log.write(entry)
+
+    def announce(self, kind: str, experiment_id: str, src_id: str, dst_id: str, **facts: Any) -> None:
+        """Write what is going to be done to an object, so that it is known even if we are killed meanwhile."""
+        self.record(kind, experiment_id, src_id, dst_id, **facts)
+        with self._lock:
+            if self._log is not None:
+                self._log.sync()
 
     def close(self) -> None:
         """Close the file."""

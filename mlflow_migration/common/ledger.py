@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, 
 
 import mlflow_migration
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import BadInput, describe, redact
+from mlflow_migration.client.errors import BadDirectory, BadInput, describe, redact
 from mlflow_migration.common.append_log import AppendLog
 from mlflow_migration.common.options import loggable
 
@@ -57,7 +57,7 @@ class Ledger:
         if directory is not None:
             try:
                 self._file = AppendLog(directory, LEDGER_FILE)
-            except OSError as ex:
+            except (OSError, BadDirectory) as ex:
                 raise BadInput(f"{LEDGER_FILE} can't be written in {directory.path}: {describe(ex)}") from ex
             self.path = self._file.path
         safe = {key: _redacted(loggable(key, value)) for key, value in options.items()}
@@ -186,7 +186,10 @@ class Ledger:
                 end["unreconciled"] = self.unreconciled
             self._write(end)
             file, self._file = self._file, None
-        file.close()
+        try:
+            file.close()
+        except (OSError, BadDirectory) as ex:  # what was done is still to be told
+            self.stopped, self.path = self.stopped or f"{LEDGER_FILE} is not written: {describe(ex)}", None
 
     def summary(self) -> str:
         """Return the counts as a plain-text table, then why objects are not whole."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 import posixpath
+import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Sequence, Tuple, cast
 
-from mlflow_migration.client.errors import BadDirectory, BadInput, redact
+from mlflow_migration.client.errors import BadDirectory, BadInput, describe, redact
 
 _EXTRAS = {
     "s3": "s3",
@@ -39,6 +40,7 @@ class RemoteFiles:
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         self._fs, self._root = _file_system(self._url)
+        self._takes_objects = False
 
     def path(self, parts: Parts) -> str:
         """Return the URL, without secrets."""
@@ -47,14 +49,44 @@ class RemoteFiles:
     def _key(self, parts: Parts) -> str:
         return posixpath.join(self._root, *parts)
 
+    def _ask(self, parts: Parts, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method of the file system.
+
+        :raises FileNotFoundError: There is no such object.
+        :raises BadDirectory: Anything else went wrong.
+        """
+        try:
+            return getattr(self._fs, method)(*args, **options)
+        except FileNotFoundError:
+            raise
+        except Exception as ex:  # each store's library has errors of its own
+            raise BadDirectory(f"{self.path(parts)} can't be used: {describe(ex)}") from ex
+
+    def _put(self, parts: Parts, method: str, *args: Any) -> None:
+        try:
+            self._ask(parts, method, *args)
+        except FileNotFoundError as ex:
+            raise BadDirectory(f"{self.path(parts)} can't be written: {describe(ex)}") from ex
+
     def _info(self, parts: Parts) -> Optional[Dict[str, Any]]:
         try:
-            return cast(Dict[str, Any], self._fs.info(self._key(parts)))
+            return cast(Dict[str, Any], self._ask(parts, "info", self._key(parts)))
         except FileNotFoundError:
             return None
 
     def make(self, parts: Parts) -> None:
-        """Do nothing: an object store has no directories."""
+        """Find out whether objects can be written; directories need not be made in an object store.
+
+        :raises BadDirectory: They can't.
+        """
+        if not self._takes_objects:
+            key = self._key((*parts, f".mlflow_migration.{secrets.token_hex(8)}.part"))
+            self._put(parts, "pipe_file", key, b"")
+            self._takes_objects = True
+            try:
+                self._ask(parts, "rm_file", key)
+            except (FileNotFoundError, BadDirectory):
+                return  # where nothing may be removed, an empty object stays
 
     def exists(self, parts: Parts) -> bool:
         """Tell whether an object, or one below this name, is there."""
@@ -68,7 +100,7 @@ class RemoteFiles:
     def names(self, parts: Parts) -> List[str]:
         """Return the names of the directories in a directory, sorted."""
         try:
-            found = self._fs.ls(self._key(parts), detail=True)
+            found = self._ask(parts, "ls", self._key(parts), detail=True)
         except FileNotFoundError:
             return []
         return sorted(
@@ -83,14 +115,14 @@ class RemoteFiles:
         if self.size(parts) is None:
             raise BadDirectory(f"{self.path(parts)} is missing")
         # fsspec's own files have no bounded readline
-        return io.BufferedReader(self._fs.open(self._key(parts), "rb"), _BLOCK)
+        return io.BufferedReader(self._ask(parts, "open", self._key(parts), "rb"), _BLOCK)
 
     def head(self, parts: Parts, size: int) -> Optional[bytes]:
         """Return the first bytes of an object, None if there is none."""
         there = self.size(parts)
         if not there:  # a store refuses a range of an empty object
             return None if there is None else b""
-        return cast(bytes, self._fs.cat_file(self._key(parts), start=0, end=min(size, there)))
+        return cast(bytes, self._ask(parts, "cat_file", self._key(parts), start=0, end=min(size, there)))
 
     @contextmanager
     def new_file(self, parts: Parts) -> Iterator[BinaryIO]:
@@ -104,9 +136,9 @@ class RemoteFiles:
             with open(path, "wb") as file:
                 yield file
             if os.path.getsize(path):
-                self._fs.put_file(path, self._key(parts))
+                self._put(parts, "put_file", path, self._key(parts))
             else:
-                self._fs.pipe_file(self._key(parts), b"")
+                self._put(parts, "pipe_file", self._key(parts), b"")
 
     @contextmanager
     def local_path(self, parts: Parts) -> Iterator[str]:
@@ -125,7 +157,7 @@ class RemoteFiles:
     def _find(self, parts: Parts) -> List[Tuple[str, int]]:
         top = self._key(parts) + "/"
         try:
-            found = self._fs.find(top.rstrip("/"), detail=True)
+            found = self._ask(parts, "find", top.rstrip("/"), detail=True)
         except FileNotFoundError:
             return []
         # memory:// puts a slash before its names; a name that ends in one only marks a directory
@@ -138,9 +170,9 @@ class RemoteFiles:
     def remove(self, parts: Parts) -> None:
         """Remove an object and all below its name, if there are any."""
         for name, _ in self._find(parts):
-            self._fs.rm_file(self._key((*parts, name)))
+            self._ask(parts, "rm_file", self._key((*parts, name)))
         if self.size(parts) is not None:
-            self._fs.rm_file(self._key(parts))
+            self._ask(parts, "rm_file", self._key(parts))
 
 
 def _file_system(url: str) -> Tuple[Any, str]:

@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Mapping, Optional
 
+from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.cli import finish
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
@@ -16,22 +17,29 @@ from mlflow_migration.common.progress import Progress
 REPORT_DIR = "mlflow-migration-report"
 
 
-def report_dir(given: Optional[str], fallback: Optional[ExportDir]) -> ExportDir:
+def report_dir(given: Optional[str], fallback: Optional[ExportDir], dry_run: bool = False) -> ExportDir:
     """Return the directory for ledger and id map.
 
     :param given: ``--report-dir``.
     :param fallback: The directory of the export, which is taken if it can be written to; else ``REPORT_DIR`` below
         the working directory is.
+    :param dry_run: Nothing will be written, so that is not tried.
     """
     if given:
         return ExportDir(given)
-    if fallback is not None and (not fallback.is_local or _writable(fallback.path)):
+    if fallback is not None and (dry_run or _writable(fallback)):
         return fallback
     return ExportDir(REPORT_DIR)
 
 
-def _writable(path: str) -> bool:
-    path = os.path.abspath(path)
+def _writable(directory: ExportDir) -> bool:
+    if not directory.is_local:
+        try:
+            directory.make()
+        except BadDirectory:
+            return False
+        return True
+    path = os.path.abspath(directory.path)
     while not os.path.exists(path):  # an export makes its directory
         path = os.path.dirname(path)
     return os.access(path, os.W_OK)

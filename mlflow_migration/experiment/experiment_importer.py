@@ -185,7 +185,7 @@ class ExperimentImporter:
         self._unsettled = True
         dst_id = str((self._there or {}).get("experiment_id", ""))
         base = (self._found() or {}).get("base")
-        self._id_map.record("experiment", dst_id, self._name, dst_id, base=base, unsettled=True)
+        self._id_map.announce("experiment", dst_id, self._name, dst_id, base=base, unsettled=True)
 
     def _set_lifecycle(self, deleted: bool, runs: RunImporter) -> Optional[str]:
         """Set the stages of the experiment and, as they change with it, of its runs; return what is left alone."""

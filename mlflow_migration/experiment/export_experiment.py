@@ -149,7 +149,8 @@ def main(**options: Any) -> int:
             note_databricks_options(job, options)
             export_one_experiment(tracking, job, options["experiment"], directory, options)
 
-    return run_command("export-experiment", options, report_dir(options["report_dir"], directory), "runs", work)
+    reports = report_dir(options["report_dir"], directory, options["dry_run"])
+    return run_command("export-experiment", options, reports, "runs", work)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def main(**options: Any) -> int:
     directory = ExportDir(options["input_dir"])
     if not directory.exists():
         raise BadInput(f"There is no directory {options['input_dir']} to import from.")
-    reports = report_directory(options["report_dir"], directory)
+    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
     def work(job: Job) -> None:
         with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:

@@ -138,7 +138,8 @@ def main(**options: Any) -> int:
             settings = settings_of({**options, "export_deleted_runs": True})
             export_one_run(tracking, job, options["run_id"], directory, settings)
 
-    return run_command("export-run", options, report_dir(options["report_dir"], directory), "runs", work)
+    reports = report_dir(options["report_dir"], directory, options["dry_run"])
+    return run_command("export-run", options, reports, "runs", work)
 
 
 if __name__ == "__main__":

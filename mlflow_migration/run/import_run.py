@@ -169,7 +169,7 @@ _report_dir = report_dir
 def main(**options: Any) -> int:
     """Run the console script."""
     directory = ExportDir(options["input_dir"])
-    reports = report_dir(options["report_dir"], directory)
+    reports = report_dir(options["report_dir"], directory, options["dry_run"])
 
     def work(job: Job) -> None:
         with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:

@@ -448,7 +448,7 @@ class RunImporter:
         self, src_id: str, dst_id: str, base: Optional[State], fields: List[str], content: Json
     ) -> None:
         """Say before it is done what is done to a run that was whole: half done it would look like somebody's edit."""
-        self._id_map.record(
+        self._id_map.announce(
             "run", self._experiment_id, src_id, dst_id, fingerprint="", base=base,
             parent=self.parents.get(src_id), begun=sorted({"lifecycle", *fields}), content=content,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import ID_MAP_FILE, IdMap
@@ -113,3 +114,28 @@ def test_many_threads_write_whole_lines(tmp_path):
         thread.join()
     ids.close()
     assert len({line["src_id"] for line in lines(tmp_path)}) == 400
+
+
+def test_what_is_announced_in_an_object_store_outlives_a_killed_command():
+    directory = ExportDir(f"memory://{uuid.uuid4().hex}")
+
+    def ids():
+        return IdMap(directory, "http://dst")
+
+    first = ids()
+    first.record("run", "1", "a", "A", base={"x": "1"})
+    first.close()
+    killed = ids()
+    killed.announce("run", "1", "a", "A", base={"x": "1"}, begun=["x"])
+    killed.record("run", "1", "b", "B")
+    killed.announce("run", "1", "c", "C", begun=[])
+    second = ids()
+    assert second.find("run", "1", "a")["begun"] == ["x"]
+    assert second.find("run", "1", "b") and second.find("run", "1", "c")
+    second.record("run", "1", "a", "A", base={"x": "2"})
+    second.close()
+    assert not directory.exists("id_map.jsonl.pieces")
+    third = ids()
+    assert third.find("run", "1", "a")["base"] == {"x": "2"} and "begun" not in third.find("run", "1", "a")
+    assert third.find("run", "1", "c")["dst_id"] == "C"
+    assert len(list(directory.lines("id_map.jsonl"))) == 5
