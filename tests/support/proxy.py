@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 BLOCK = 65536
 _LENGTH = re.compile(rb"^content-length:\s*(\d+)", re.IGNORECASE | re.MULTILINE)
 _CHUNKED = re.compile(rb"^transfer-encoding:.*chunked", re.IGNORECASE | re.MULTILINE)
+_EXPECTS = re.compile(rb"^expect:\s*100-continue", re.IGNORECASE | re.MULTILINE)
 _HEADERS_WITHOUT_BODY = (b"204", b"304")
 
 
@@ -278,6 +279,9 @@ class _Connection:
             raise _BrokenError
         answer = next((fault for fault in faults if fault.status is not None), None)
         if answer is not None and not answer.after_commit:
+            if _EXPECTS.search(head):
+                self._answer(answer)
+                return False  # the client, which waits for leave, sends no body
             self._drain(head)
             return self._answer(answer)
         self._forward(head, method)
@@ -302,7 +306,7 @@ class _Connection:
         if self.upstream is None:
             self.upstream = self.proxy.connect_upstream()
             self.from_upstream = _Reader(self.upstream)
-        if re.search(rb"^expect:\s*100-continue", head, re.IGNORECASE | re.MULTILINE):
+        if _EXPECTS.search(head):
             self.client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             head = re.sub(rb"\r\nexpect:[^\r]*", b"", head, flags=re.IGNORECASE)
         first = self.from_client.buffered(_body_length(head))
