@@ -134,7 +134,7 @@ def test_what_is_announced_in_an_object_store_outlives_a_killed_command():
     assert second.find("run", "1", "b") and second.find("run", "1", "c")
     second.record("run", "1", "a", "A", base={"x": "2"})
     second.close()
-    assert not directory.exists("id_map.jsonl.pieces")
+    assert not list(directory.files("id_map.jsonl.pieces"))
     third = ids()
     assert third.find("run", "1", "a")["base"] == {"x": "2"} and "begun" not in third.find("run", "1", "a")
     assert third.find("run", "1", "c")["dst_id"] == "C"
