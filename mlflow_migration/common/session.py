@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Mapping, Optional
 
-from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.common.cli import finish
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
@@ -15,6 +15,17 @@ from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.progress import Progress
 
 REPORT_DIR = "mlflow-migration-report"
+
+
+def input_dir(path: str) -> ExportDir:
+    """Return the directory to import from.
+
+    :raises BadInput: There is none.
+    """
+    directory = ExportDir(path)
+    if not directory.exists():
+        raise BadInput(f"There is no directory {path} to import from.")
+    return directory
 
 
 def report_dir(given: Optional[str], fallback: Optional[ExportDir], dry_run: bool = False) -> ExportDir:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any, Dict, Optional
 
-from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command
 from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.experiment.experiment_importer import ExperimentImporter
@@ -60,7 +59,7 @@ def import_experiment(
         "workers": workers,
         "quiet": True,
     }
-    directory = ExportDir(input_dir)
+    directory = input_directory(input_dir)
     reports = report_directory(report_dir, directory)
     shown = {"experiment_name": experiment_name, "input_dir": input_dir, **options}
     with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
@@ -80,9 +79,7 @@ def import_experiment(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["input_dir"])
-    if not directory.exists():
-        raise BadInput(f"There is no directory {options['input_dir']} to import from.")
+    directory = input_directory(options["input_dir"])
     reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
     def work(job: Job) -> None:

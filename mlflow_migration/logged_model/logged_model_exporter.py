@@ -167,6 +167,7 @@ def export_one(
         files = listed.value or []
         if listed.error is not None:
             problems.append(f"its artifacts can't be listed: {describe(listed.error)}")
+    wanted = choose(files, settings.chosen, job, model_id)
     mark = _fingerprint(doc, files, settings)
     old = target.old_info(LOGGED_MODEL_FILE)
     same = (
@@ -177,7 +178,6 @@ def export_one(
     if same and not problems and not settings.recheck:
         job.ledger.record("logged_model", "unchanged", model_id, name=doc["name"])
         return
-    wanted = choose(files, settings.chosen, job, model_id)
     if not job.dry_run:
         stored = _artifacts(job, store, wanted, target, model_id, problems, old)
         info: Json = {"fingerprint": mark, "artifacts": stored, **({"incomplete": problems} if problems else {})}

@@ -16,7 +16,7 @@ from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import logged_model_dirs, read_run
 from mlflow_migration.common.old_layouts import is_run_id
 from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import open_job, report_dir, run_command
+from mlflow_migration.common.session import input_dir, open_job, report_dir, run_command
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.run_file import RUN_FILE
@@ -144,7 +144,7 @@ def import_run(
         "mlmodel_fix": mlmodel_fix,
         "quiet": True,
     }
-    directory = ExportDir(input_dir)
+    directory = _input_dir(input_dir)
     reports = _report_dir(report_dir, directory)
     shown = {"input_dir": input_dir, "experiment_name": experiment_name, **options}
     with open_tracking(None, "dst", mlflow_client=mlflow_client) as tracking, Ledger(
@@ -159,7 +159,7 @@ def import_run(
         return run_entity(tracking.run(runs.ids[src_id])), runs.parents.get(src_id)
 
 
-_report_dir = report_dir
+_input_dir, _report_dir = input_dir, report_dir
 
 
 @command(
@@ -168,7 +168,7 @@ _report_dir = report_dir
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["input_dir"])
+    directory = input_dir(options["input_dir"])
     reports = report_dir(options["report_dir"], directory, options["dry_run"])
 
     def work(job: Job) -> None:

@@ -52,6 +52,7 @@ class _Work:
     target: ExportDir
     old: Optional[Json]
     files: List[File] = field(default_factory=list)
+    chosen: List[File] = field(default_factory=list)
     problems: List[str] = field(default_factory=list)
     fingerprint: str = ""
 
@@ -101,6 +102,8 @@ class RunExporter:
         for outcome in self._job.executor.gather(self._list, taken):
             if outcome.error is not None:
                 outcome.item.problems.append(f"its artifacts can't be listed: {describe(outcome.error)}")
+        for item in taken:
+            item.chosen = choose(item.files, self._settings.artifacts, self._job, item.run_id)
         changed = [item for item in taken if not self._unchanged(item)]
         if self._job.dry_run:
             self._foretell(changed)
@@ -122,9 +125,8 @@ class RunExporter:
         for outcome in self._job.executor.gather(self._model_inputs, changed):
             if outcome.error is not None:
                 self._fail(outcome.item.run_id, outcome.error)
-                continue
-            choose(outcome.item.files, self._settings.artifacts, self._job, outcome.item.run_id)
-            self._done(outcome.item)
+            else:
+                self._done(outcome.item)
 
     def _begin(self, run: Json) -> Optional[_Work]:
         info = run["info"]
@@ -180,7 +182,6 @@ class RunExporter:
     def _artifacts(self, item: _Work) -> List[Json]:
         store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
         before = {entry["path"]: entry for entry in (item.old or {}).get("artifacts") or []}
-        chosen = choose(item.files, self._settings.artifacts, self._job, item.run_id)
         unread: List[str] = list(before) if item.problems else []  # they could not be listed
 
         def there(path: str) -> Optional[Json]:
@@ -196,7 +197,7 @@ class RunExporter:
             return {"path": file.path, **found}
 
         stored: List[Json] = []
-        for outcome in self._job.executor.gather(fetch, chosen):
+        for outcome in self._job.executor.gather(fetch, item.chosen):
             if outcome.error is None:
                 stored.append(outcome.get())
             else:

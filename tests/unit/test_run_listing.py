@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from mlflow_migration.client.errors import NotFound
 from mlflow_migration.experiment import run_listing
 from mlflow_migration.experiment.run_listing import RunListing, Selection
 
@@ -38,6 +39,11 @@ class Server:
                 continue
             if all(start >= int(bound) if sign == ">=" else start < int(bound) for sign, bound in bounds):
                 yield run
+
+    def run(self, run_id):
+        if run_id not in self.runs:
+            raise NotFound("no such run", http_status_code=404)
+        return {"info": {**self.runs[run_id]["info"], "experiment_id": "7"}}
 
     def search_runs(self, experiment_ids, where="", order_by=(), page=500):
         assert experiment_ids == ["7"]
@@ -157,6 +163,19 @@ def test_selection_by_ids():
     assert (ids, listing.not_found) == (["r00029"], ["no such"])
     ids, listing = listed(server, run_ids=("r00029",), nested=True)
     assert (sorted(ids), listing.not_found) == (["child", "grandchild", "r00029"], [])
+
+
+def test_what_is_left_out_is_told_with_the_option():
+    server = Server(range(10))
+    server.add("late", 30, parent="r00001")
+    told = {}
+    chosen = Selection(run_ids=("r00001", "r00002", "none"), nested=True, start_until=20, changed_since=2)
+    listing = RunListing(server, "7", chosen, told.setdefault)
+    assert [[run["info"]["run_id"] for run in group] for group in listing.groups(9)] == [["r00002"]]
+    expected = {f"r{n:05}": "--run-ids" for n in range(10)}
+    expected.update({"r00001": "--changed-since", "late": "--runs-until"})
+    del expected["r00002"]
+    assert (told, listing.not_found) == (expected, ["none"])
 
 
 def test_a_users_filter_is_kept_in_every_request():
