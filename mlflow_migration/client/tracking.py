@@ -55,6 +55,8 @@ class Tracking:
         """Whether it is a server of our own in front of a local store."""
         self.out_of_reach: Set[str] = set()
         """Artifact stores that only the server reaches: what has been found out about them so far."""
+        self.shared: Dict[str, bool] = {}
+        """Directories of this machine, and whether the server has the same: what has been found out so far."""
 
     def reach(self) -> None:
         """Ask for something small, so that a wrong address or wrong credentials show before anything is done.

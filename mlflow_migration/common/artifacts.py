@@ -25,6 +25,7 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 
 _ATTEMPTS = 4
+_SHARED_WITH_IT = 4  # of a directory that the server has, too: it and what holds other runs and logged models
 _BLOCK = 1024 * 1024
 
 
@@ -230,6 +231,72 @@ class FallbackStore(Store):
         self._direct.write(path, open_body, size)
 
 
+class ServersDirectoryStore(Store):
+    """Artifacts in a directory of the server, which may be one of this machine, too.
+
+    A path alone does not tell, since two machines may have the same ones. So what this machine has not is asked of the
+    server, and what is first written below a directory must be seen by the server.
+
+    :param root: The path.
+    :param direct: Its store, if it is one of this machine.
+    :param shared: What has been found out: directories, and whether the server has the same.
+    """
+
+    def __init__(self, root: str, direct: Store, through_server: Store, shared: Dict[str, bool]) -> None:
+        self._root, self._direct, self._server, self._shared = root, direct, through_server, shared
+
+    def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
+        return self._readable().list_dir(path)
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        return self._readable().read(path)
+
+    def _readable(self) -> Store:
+        return self._direct if os.path.isdir(self._root) else self._server
+
+    def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        ancestors = _ancestors(self._root)
+        known = next((self._shared[ancestor] for ancestor in ancestors if ancestor in self._shared), None)
+        place = next(filter(os.path.isdir, ancestors), None)
+        if known is False or place is None:
+            self._server.write(path, open_body, size)
+            return
+        self._direct.write(path, open_body, size)
+        if known is None and not self._is_seen(path):
+            self._shared[place] = False
+            _remove(os.path.join(self._root, path), place)
+            self._server.write(path, open_body, size)
+        if known is None:
+            self._shared.update(dict.fromkeys(ancestors[:_SHARED_WITH_IT], True))
+
+    def _is_seen(self, path: str) -> bool:
+        folder = posixpath.dirname(path)
+        if _taken_for(f"{folder}/") != f"{folder}/":
+            folder, path = "", path.split("/")[0]
+        dirs, files = self._server.list_dir(folder)
+        return path in dirs or path in (file.path for file in files)
+
+
+def _ancestors(root: str) -> List[str]:
+    """Return where a server makes the directory of a run or logged model: up to what holds its artifact root."""
+    # such as ROOT/EXPERIMENT/RUN/artifacts or ROOT/EXPERIMENT/models/MODEL/artifacts
+    found = [root]
+    while len(found) < 6 and len(os.path.dirname(found[-1])) > 1:
+        found.append(os.path.dirname(found[-1]))
+    return found
+
+
+def _remove(path: str, place: str) -> None:
+    """Remove a file, and the directories below a place that it leaves empty."""
+    os.unlink(path)
+    while os.path.dirname(path) != place:
+        path = os.path.dirname(path)
+        try:
+            os.rmdir(path)
+        except OSError:
+            return
+
+
 def run_store(tracking: Tracking, run_id: str, uri: str) -> Store:
     """Return the store of a run's artifacts.
 
@@ -269,8 +336,8 @@ def _store(tracking: Tracking, uri: str, server: Store) -> Store:
         return ProxiedStore(tracking, root, server)
     local = _local_path(uri)
     if local is not None:
-        here = _is_here(tracking, local)
-        return FallbackStore(LocalStore(local), server, local, tracking.out_of_reach) if here else server
+        direct = FallbackStore(LocalStore(local), server, local, tracking.out_of_reach)
+        return direct if tracking.is_private else ServersDirectoryStore(local, direct, server, tracking.shared)
     if urlsplit(uri).scheme == "mlflow-artifacts":
         return server  # another server's proxy: this side's credentials are not for it
     parts = urlsplit(uri)
@@ -282,18 +349,6 @@ def _local_path(uri: str) -> Optional[str]:
     if parts.scheme == "file":
         return unquote(parts.path)
     return uri if not parts.scheme else None
-
-
-def _is_here(tracking: Tracking, path: str) -> bool:
-    """Tell whether a local path of the server is one of this machine."""
-    if tracking.is_private:
-        return True
-    # a run without artifacts has no directory yet: then the store's own root must be here (<root>/<experiment>/<run>)
-    for _ in range(4):
-        if len(path) > 1 and os.path.isdir(path):
-            return True
-        path = os.path.dirname(path)
-    return False
 
 
 def _split(found: Sequence[Dict[str, Any]], path: str) -> Tuple[List[str], List[File]]:
