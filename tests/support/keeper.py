@@ -1,6 +1,7 @@
 """Runs a command in a process group of its own; ends the group when told to or when a watched process is gone.
 
-A test run that is killed leaves no server behind that way. Usage: keeper.py WATCHED_PID PID_FILE COMMAND...
+A test run that is killed leaves no server behind that way.
+Usage: keeper.py WATCHED_PID PID_FILE [--user=ACCOUNT_OF_THE_COMMAND] COMMAND...
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, List
+from typing import Any, Dict, List
 
 GRACE_SECONDS = 10.0
 
@@ -34,9 +35,20 @@ def signal_group(pgid: int, number: int) -> None:
         pass
 
 
+def as_user(name: str) -> Dict[str, Any]:
+    """Options of `subprocess` that run a command as another account; none for an empty name."""
+    if not name:
+        return {}
+    import pwd
+
+    account = pwd.getpwnam(name)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
 def main(args: List[str]) -> int:
     """Run the command; return its exit status."""
     watched, pid_file, command = int(args[0]), args[1], args[2:]
+    user = command.pop(0).partition("=")[2] if command[0].startswith("--user=") else ""
     asked: List[int] = []
 
     def ask(number: int, _frame: Any) -> None:
@@ -44,7 +56,7 @@ def main(args: List[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, ask)
-    child = subprocess.Popen(command, start_new_session=True)
+    child = subprocess.Popen(command, start_new_session=True, **as_user(user))
     with open(pid_file, "w", encoding="utf-8") as file:
         file.write(str(child.pid))
     while child.poll() is None and not asked and alive(watched):

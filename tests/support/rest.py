@@ -206,12 +206,17 @@ class Rest:
         return reply.content
 
     def put_file(self, root_uri: str, path: str, data: bytes) -> None:
-        """Write an artifact below an artifact root, which the server proxies or is a directory of this machine."""
+        """Write an artifact below a root that the server proxies, or of this machine, or of the tests' own S3 store."""
         root = urlsplit(root_uri)
         if root.scheme in ("", "file"):
             target = Path(unquote(root.path)) / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
+            return
+        if root.scheme == "s3":
+            from tests.support.s3 import of_environment
+
+            of_environment(root.netloc).put(f"{root.path.strip('/')}/{path}", data)
             return
         if root.scheme != "mlflow-artifacts":
             raise ValueError(f"cannot write to {root_uri}")

@@ -68,9 +68,21 @@ def free_port() -> int:
 
 def clean_environment(more: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
     """This process's environment without what would steer MLflow or our scripts, plus `more`."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "_MLFLOW_", "DATABRICKS_"))}
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "_MLFLOW_", "DATABRICKS_", "AWS_"))}
     env.update({k: str(v) for k, v in (more or {}).items()})
     return env
+
+
+def kept(command: Sequence[str], pid_file: Path, watch_pid: Optional[int] = None, user: str = "") -> List[str]:
+    """A command line that runs a server until it gets SIGTERM or a watched process is gone.
+
+    :param command: The server.
+    :param pid_file: Gets the id of its process and process group.
+    :param watch_pid: Default this process.
+    :param user: Name of the account that the server runs as, where this process may choose; default our own.
+    """
+    keeper = [sys.executable, "-SE", str(KEEPER), str(watch_pid or os.getpid()), str(pid_file)]
+    return [*keeper, *([f"--user={user}"] if user else []), *command]
 
 
 class Server:
@@ -93,8 +105,8 @@ class Server:
         :param root: Directory of the data and the log; made if absent.
         :param version: See `mlflow_env`.
         :param workers: Worker processes of the server.
-        :param artifacts: "proxied" through the server, or "direct": runs have file:// roots below `root`;
-            anything else is taken as the URI of the artifact destination that the server proxies.
+        :param artifacts: "proxied" through the server, or "direct": runs have file:// roots below `root`, or with
+            "direct:URI" roots below that URI; anything else is the URI of the destination that the server proxies.
         :param backend_uri: Of the metadata; default a SQLite file below `root`.
         :param args: More arguments of `mlflow server`.
         :param env: More environment variables of the server.
@@ -130,11 +142,16 @@ class Server:
             raise RuntimeError("this server was not started here")
         return self._keeper.pid
 
+    @property
+    def _is_direct(self) -> bool:
+        return self.artifacts.split(":")[0] == "direct"
+
     def _command(self) -> List[str]:
         command = [self.python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--workers", str(self.workers), "--backend-store-uri", self.backend_uri]
-        if self.artifacts == "direct":
-            command += ["--no-serve-artifacts", "--default-artifact-root", (self.root / "artifacts").as_uri()]
+        if self._is_direct:
+            root = self.artifacts[len("direct:") :] or (self.root / "artifacts").as_uri()
+            command += ["--no-serve-artifacts", "--default-artifact-root", root]
         else:
             destination = str(self.root / "artifacts") if self.artifacts == "proxied" else self.artifacts
             command += ["--serve-artifacts", "--artifacts-destination", destination]
@@ -152,10 +169,9 @@ class Server:
         env.pop("PYTHONPATH", None)
         if (self.root / "server.pid").exists():
             (self.root / "server.pid").unlink()
-        keeper = [sys.executable, "-SE", str(KEEPER), str(self._watch_pid), str(self.root / "server.pid")]
         with open(self.log, "ab") as log:
             self._keeper = subprocess.Popen(
-                keeper + self._command(),
+                kept(self._command(), self.root / "server.pid", self._watch_pid),
                 cwd=self.root,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -214,17 +230,17 @@ class Server:
         home = os.environ.get("MLFLOW_MIGRATION_TEST_DIR")
         if not home or not self.backend_uri.startswith("sqlite:///"):
             return None
-        return Path(home) / f"empty-{self.version}-{self.artifacts == 'direct'}.db"
+        return Path(home) / f"empty-{self.version}-{self._is_direct}.db"
 
     def _copy_template(self) -> None:
         template, path = self._template(), Path(self.backend_uri.replace("sqlite:///", "", 1))
         # with direct artifacts the root of the experiment "Default" is stored in the database
-        if template is not None and self.artifacts != "direct" and template.exists() and not path.exists():
+        if template is not None and not self._is_direct and template.exists() and not path.exists():
             shutil.copyfile(template, path)
 
     def _save_template(self) -> None:
         template, path = self._template(), Path(self.backend_uri.replace("sqlite:///", "", 1))
-        if template is None or self.artifacts == "direct" or template.exists() or not path.exists():
+        if template is None or self._is_direct or template.exists() or not path.exists():
             return
         part = template.with_suffix(f".{os.getpid()}")
         shutil.copyfile(path, part)
