@@ -100,7 +100,8 @@ def describe(ex: BaseException) -> str:
     if isinstance(ex, MlflowExportImportException):
         text = ex.message
     elif isinstance(ex, OSError) and ex.strerror:
-        text = f"{ex.strerror}: {ex.filename}" if ex.filename else ex.strerror
+        name = ex.filename2 or ex.filename  # of a renaming, the name that the file was to get
+        text = f"{ex.strerror}: {name}" if name else ex.strerror
     else:
         text = f"{type(ex).__name__}: {ex}"
     return redact(" ".join(text.split()))

@@ -402,17 +402,27 @@ class Presence:
 
 
 def list_files(store: Store, executor: Executor, root: str = "") -> List[File]:
-    """Return all files of a tree, sorted by path; directories of one level are listed side by side."""
+    """Return all files of a tree, sorted by path; directories of one level are listed side by side.
+
+    A directory that lies nowhere below the one where it is listed comes as a file, which is refused when it is read:
+    to follow it could take for ever.
+    """
     files: List[File] = []
     level = [root]
     while level:
         outcomes = executor.gather(store.list_dir, level) if len(level) > 1 else None
         results = [store.list_dir(level[0])] if outcomes is None else [outcome.get() for outcome in outcomes]
-        level = []
-        for dirs, found in results:
-            level += dirs
+        parents, level = level, []
+        for parent, (dirs, found) in zip(parents, results):
             files += found
+            level += [name for name in dirs if _is_below(name, parent)]
+            files += [File(name, -1) for name in dirs if not _is_below(name, parent)]
     return sorted(files, key=lambda file: file.path)
+
+
+def _is_below(path: str, parent: str) -> bool:
+    start = f"{parent}/" if parent else ""
+    return path.startswith(start) and not {"", ".", ".."} & set(path[len(start) :].split("/"))
 
 
 @dataclass(frozen=True)

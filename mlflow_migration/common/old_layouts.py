@@ -18,16 +18,16 @@ Dct = Dict[str, Any]
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}\Z")
 _INT64 = 2**63  # a server drops without a word what is not below, and all that follows it in the request
-_RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,255}\Z")  # as MLflow has it
+_ID = re.compile(r"(?!(?:runs|logged_models)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z")  # as MLflow has it, and no folder of ours
 _STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # old MLflow wrote their number, from 1
 _MODEL_STATUSES = ("PENDING", "READY", "UPLOAD_FAILED")  # likewise
 _MODEL_METRIC_TEXTS = ("run_id", "dataset_name", "dataset_digest")
 _STAGES = ("active", "deleted")
 
 
-def is_run_id(text: str) -> bool:
-    """Tell whether a text can be the id of a run."""
-    return bool(_RUN_ID.match(text))
+def is_id(text: str) -> bool:
+    """Tell whether a text can be the id of a run or a logged model."""
+    return bool(_ID.match(text))
 
 
 def canonical_run(doc: Mapping[str, Any]) -> Dct:
@@ -162,7 +162,7 @@ def _info(info: Mapping[str, Any], tags: Mapping[str, str]) -> Dct:
     run_id = _text(info, "run_id", "info.run_id") or _text(info, "run_uuid", "info.run_uuid")
     if not run_id:
         raise BadDirectory("'info.run_id' is missing")
-    if not is_run_id(run_id):
+    if not is_id(run_id):
         raise BadDirectory(f"'info.run_id' is no id of a run: {_shown(run_id)}")
     name = _text(info, "run_name", "info.run_name") or _text(info, "name", "info.name") or tags.get("mlflow.runName")
     stage = _text(info, "lifecycle_stage", "info.lifecycle_stage") or "active"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Callable, Dict, List, Optional, Sequence, Set
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import NotFound, describe
+from mlflow_migration.client.errors import MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifacts import (
     ArtifactFilter,
@@ -21,6 +21,7 @@ from mlflow_migration.common.artifacts import (
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.old_layouts import is_id
 
 Json = Dict[str, Any]
 
@@ -158,6 +159,8 @@ def export_one(
     """
     doc = flat(model, deleted)
     model_id = doc["model_id"]
+    if not is_id(model_id):
+        raise MlflowExportImportException(f"{model_id!r} is no id of a logged model")
     target = parent.sub(LOGGED_MODELS, safe_name(model_id))
     store = logged_model_store(tracking, model_id, doc["artifact_location"] or "")
     files: List[File] = []

@@ -14,7 +14,7 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import logged_model_dirs, read_run
-from mlflow_migration.common.old_layouts import is_run_id
+from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import input_dir, open_job, report_dir, run_command
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
@@ -80,7 +80,7 @@ def import_one_run(
     runs = RunImporter(tracking, job, settings, experiment_id, id_map, models)
     if experiment is not None and not experiment.get("created"):
         # the run itself, its parent and root, its children, and what it was itself copied from
-        relatives = [doc["tags"][key] for key in RELATIVES if is_run_id(doc["tags"].get(key, ""))]
+        relatives = [doc["tags"][key] for key in RELATIVES if is_id(doc["tags"].get(key, ""))]
         for wanted in {src_id, *relatives}:
             runs.load(f"tags.`{RUN_KEY}` = '{wanted}'")
         for key in RELATIVES:

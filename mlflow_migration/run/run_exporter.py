@@ -6,11 +6,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
-from mlflow_migration.client.errors import describe
+from mlflow_migration.client.errors import MlflowExportImportException, describe
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifacts import ArtifactFilter, File, Presence, choose, download, list_files, run_store
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.logged_model.logged_model_exporter import ModelSettings
 from mlflow_migration.run.histories import Budget, RunMetrics, read_histories
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE, fingerprint, run_json
@@ -131,6 +132,9 @@ class RunExporter:
     def _begin(self, run: Json) -> Optional[_Work]:
         info = run["info"]
         run_id = str(info["run_id"])
+        if not is_id(run_id):
+            self._fail(run_id, MlflowExportImportException(f"{run_id!r} is no id of a run"))
+            return None
         target = self._directory_of(run_id)
         old = target.old_info(RUN_FILE)
         # a run that was taken before is followed when it gets deleted

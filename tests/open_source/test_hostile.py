@@ -1,4 +1,4 @@
-"""Directories that mean harm: nothing beside them is read or written, each trick is told, the rest arrives whole."""
+"""Directories and servers that mean harm: nothing outside is read or written, each trick is told, the rest is whole."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from tests.support.reports import records
 from tests.support.rest import Json, Rest, RestError
 from tests.support.scripts import Result
 from tests.support.servers import Server
+from tests.support.stub import Reply, Request, Stub, missing_route
 
 GOOD = "sub/good.txt"  # the artifact that each object has beside those that mean harm
 BYTES = b"bytes of a good file"
 POINTS = [{"value": 0.5, "timestamp": 1000, "step": 1}, {"value": "NaN", "timestamp": 1001, "step": 2}]
 DEEP = b"[" * 100_000
 
-#: what goes into the script's process and writes down which files it opens, lists, makes, moves, removes and starts
+#: what goes into the script's process and writes down which files it opens, lists, makes, moves and removes, and starts
 WATCH = """
 import json, os, sys
 
@@ -46,7 +47,7 @@ def hook(event, args):
     for name in names:
         if isinstance(name, (str, bytes, os.PathLike)):
             try:
-                line = [event, writes, real(name, flags)]
+                line = [event, writes, name if event in ("os.system", "subprocess.Popen") else real(name, flags)]
             except ValueError:  # a NUL
                 line = [event, writes, repr(name)]
             os.write(log, (json.dumps(line) + chr(10)).encode())
@@ -159,15 +160,20 @@ class Hostile:
 
     def load(self, status: int, script: str = "import-experiment", root: str = "") -> Result:
         """Import the directory, or one in it, under watch: what is outside is left alone, no word of it gets about."""
-        log, where = self.home / "watch.jsonl", self.root / root
+        where = ("--input-dir", self.root / root, "--experiment-name", self.experiment)
+        return self.watched(status, script, *where, "--tracking-uri", self.server.uri)
+
+    def watched(self, status: int, *command: Any) -> Result:
+        """Run a script that reads or writes the directory; see `load`."""
+        log = self.home / "watch.jsonl"
         log.unlink(missing_ok=True)
         env = {"PYTHONPATH": self.home / "site", "WATCH_LOG": log, "PYTHONDONTWRITEBYTECODE": 1}
-        args = ("--input-dir", where, "--experiment-name", self.experiment, "--tracking-uri", self.server.uri)
-        result = self._script(script, *args, env=env, check=status, timeout=60)
+        result = self._script(*command, env=env, check=status, timeout=60)
         seen = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         assert [path for _, _, path in seen if path.startswith(str(self.root))], "the watch is blind"
         assert [line for line in seen if line[2].startswith(str(self.outside))] == []
-        assert [line for line in seen if line[1] and not line[2].startswith(str(self.root))] == []
+        changed = {path for _, writes, path in seen if writes and not path.startswith(str(self.root))}
+        assert changed <= {os.devnull, "uname"}  # Python asks for the processor, which the files name, by a command
         assert tree(self.outside) == self._before
         said = result.stdout + result.stderr
         assert "Traceback" not in said and self._secret not in said, result
@@ -443,3 +449,80 @@ def test_runs_that_can_not_be_imported(hostile: Hostile, file: str, content: Any
     else:
         write(place, content)
     hostile.assert_refused(hostile.load(2, "import-run", "good-1"), reason)
+
+
+# ---- servers
+
+
+def served_run(run_id: str, uri: str = "") -> Json:
+    """A run as a server returns it."""
+    info = run_doc(run_id)["mlflow"]["info"]
+    uri = uri or f"mlflow-artifacts:/1/{run_id}/artifacts"
+    return {"info": {**info, "artifact_uri": uri}, "data": {"params": [{"key": "name", "value": run_id}]}}
+
+
+def served_model(model_id: str) -> Json:
+    """A logged model as a server returns it."""
+    uri = f"mlflow-artifacts:/1/models/{model_id}/artifacts"
+    info = {"model_id": model_id, "experiment_id": "1", "name": "m", "source_run_id": "proxied", "artifact_uri": uri}
+    return {"info": {**info, "status": "LOGGED_MODEL_READY"}, "data": {}}
+
+
+def hostile_server(runs: List[Json], models: List[Json], names: List[str]) -> Stub:
+    """A server with one experiment. Each artifact root has files and directories of these names, and good.txt."""
+    experiment = {"experiment_id": "1", "name": "x", "artifact_location": "mlflow-artifacts:/1"}
+    files = [{"path": name, "is_dir": is_dir, "file_size": 4} for name in names for is_dir in (True, False)]
+    files.append({"path": "good.txt", "is_dir": False, "file_size": 4})
+    replies = {
+        "/experiments/search": {"experiments": [experiment]},
+        "/experiments/get-by-name": {"experiment": experiment},
+        "/runs/search": {"runs": runs},
+        "/logged-models/search": {"models": models},
+        "/artifacts/list": {"files": files},
+    }
+
+    def answer(request: Request) -> Reply:
+        if request.path.endswith("/runs/get"):
+            return Reply({"run": next(run for run in runs if run["info"]["run_id"] == request.query["run_id"][0])})
+        if request.path.endswith("/mlflow-artifacts/artifacts"):
+            folder = request.query["path"][0]
+            runs_there = [{"path": run["info"]["run_id"], "is_dir": True} for run in runs]
+            return Reply({"files": runs_there if folder == "1" else files if folder.endswith("/artifacts") else []})
+        if "/mlflow-artifacts/artifacts/" in request.path or request.path == "/get-artifact":
+            return Reply(b"data")
+        found = next((reply for end, reply in replies.items() if request.path.endswith(end)), None)
+        return missing_route() if found is None else Reply(found)
+
+    return Stub(answer)
+
+
+def test_server(hostile: Hostile) -> None:
+    """Ids and artifacts by which a server wants to get out of the output directory are told and not written."""
+    out = hostile.outside
+    bad_runs = ["../../outside/x", f"{out}/x", "..", "", "a\0b", "experiment.json", "ledger.jsonl", "logged_models"]
+    bad_models = ["../../../outside/x", f"{out}/x", "..", "m\0b"]
+    names = ["../../../outside/up.txt", f"{out}/absolute.txt", "a\0b", "..", ".", "", "/"]
+    runs = [*map(served_run, bad_runs), served_run("proxied"), served_run("listed", "mlflow-artifacts://other:1/1/x")]
+    models = [served_model(model_id) for model_id in [*bad_models, "m-good"]]
+    output = hostile.root / "export"
+    with hostile_server(runs, models, names) as server:
+        args = ("--tracking-uri", server.uri, "--experiment", "x", "--output-dir", output)
+        result = hostile.watched(1, "export-experiment", *args)
+        assert len(server.requests) < 100
+    failed = {kind: {line["src_id"]: line["reason"] for line in records(output, kind, "failed")} for kind in
+              ("run", "logged_model", "artifact")}  # fmt: skip
+    assert failed["run"] == {name: f"{name!r} is no id of a run" for name in bad_runs}
+    assert failed["logged_model"] == {name: f"{name!r} is no id of a logged model" for name in bad_models}
+    assert all(" is refused: " in reason for reason in failed["artifact"].values())
+    # of what the server lists itself, the paths are taken at their word; of its proxy, their last part
+    assert {f"listed/{name}" for name in names} == {name for name in failed["artifact"] if name.startswith("listed/")}
+    assert {f"proxied/{name}" for name in ("a\0b", "..", ".", "")} <= set(failed["artifact"])
+    for kind, names_of_kind in (("run", ["listed", "proxied"]), ("logged_model", ["m-good"])):
+        assert sorted(line["src_id"] for line in records(output, kind, "incomplete")) == names_of_kind
+    assert "do not reconcile" not in result.stdout
+    files = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
+    proxied = {f"artifacts/{name}" for name in ("good.txt", "up.txt", "absolute.txt")}
+    expected = {"experiment.json", "ledger.jsonl", "listed/run.json", "listed/artifacts/good.txt", "proxied/run.json"}
+    expected |= {"logged_models/m-good/logged_model.json", *(f"proxied/{name}" for name in proxied)}
+    assert files == expected | {f"logged_models/m-good/{name}" for name in proxied}
+    assert json.loads((output / "experiment.json").read_bytes())["mlflow"]["runs"] == ["proxied", "listed"]
