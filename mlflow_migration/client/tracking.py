@@ -34,12 +34,18 @@ HISTORY_PAGE = 50_000
 LOG_BATCH = 1_000  # metrics, params and tags of one log-batch request together
 LOG_BATCH_PARAMS = 100
 LOG_BATCH_TAGS = 100
+LOG_INPUTS = 1_000  # datasets of one log-inputs request
 _CHUNK = 10_000  # points handed on at a time
 _SLOW = 900.0  # seconds: a server that gives histories only whole may work long on millions of points
 _RUNS_PAGE = 500
 _RACES = 5
 # what SQLite, PostgreSQL, MySQL and SQL Server say when two requests make the same row
 _UNIQUE = re.compile(r"IntegrityError|UniqueViolation|UNIQUE constraint|duplicate (key|entry)", re.IGNORECASE)
+
+
+def is_there_already(ex: Refused) -> bool:
+    """Tell whether a server refuses a row because it has it."""
+    return bool(_UNIQUE.search(ex.message))
 
 
 class Tracking:
@@ -264,7 +270,7 @@ class Tracking:
                 return
             except Refused as ex:
                 # runs of an experiment share datasets: another run has just made the one that this one needs
-                if not _UNIQUE.search(ex.message) or attempt == _RACES - 1:
+                if not is_there_already(ex) or attempt == _RACES - 1:
                     raise
 
     def log_outputs(self, run_id: str, models: List[Json], present: Callable[[], Optional[bool]]) -> None:

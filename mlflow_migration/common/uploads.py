@@ -24,7 +24,8 @@ def content_of(info: Mapping[str, Any], missing: Sequence[str] = ()) -> Dict[str
     """
     files = {entry["path"]: str(entry.get("sha256"))[:16] for entry in info.get("artifacts") or ()}
     files.update((name[len("artifact:") :], "") for name in missing if name.startswith("artifact:"))
-    return {"points": info.get("num_metric_points"), "files": files}
+    lacks_points = any(name.startswith("metric:") for name in missing)
+    return {"points": -1 if lacks_points else info.get("num_metric_points"), "files": files}
 
 
 class Uploads:

@@ -18,6 +18,7 @@ from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODEL_FIL
 from mlflow_migration.run.import_run import model_importer
 from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
+from mlflow_migration.run.run_writer import shortened
 
 Json = Dict[str, Any]
 _Chosen = Tuple[List[Tuple[str, ExportDir]], List[str]]  # directories of objects, and ids of those without one
@@ -38,6 +39,7 @@ class ExperimentImporter:
         self._name = name
         self._lock = threading.Lock()
         self._refused: Dict[str, str] = {}
+        self._instead: Dict[str, str] = {}
         self._unsettled = False
         self._there = tracking.experiment_by_name(name)
         self._existed = self._there is not None
@@ -129,8 +131,31 @@ class ExperimentImporter:
         try:
             self._tracking.set_experiment_tag(experiment_id, key, value)
         except Refused as ex:
-            self._refused["tag:" + key] = f"tag {key}: {describe(ex)}"
-            self._job.ledger.record("value", "skipped", f"experiment/tag/{key}", reason=describe(ex), value=value)
+            cut = shortened(value, ex) if self._settings.on_refused == "truncate" else None
+            if cut is not None:
+                self._tracking.set_experiment_tag(experiment_id, key, cut)
+            self._refuse(key, value, describe(ex) if cut is None else f"cut to {len(cut)} characters", cut)
+            old = tag_dict((self._there or {}).get("tags")).get(key)
+            if cut is None and old is not None and not self._tracking.delete_experiment_tag(experiment_id, key):
+                self._instead["tag:" + key] = short(old)  # a server too old to remove what is no longer true
+
+    def _refuse(self, key: str, value: str, reason: str, there: Optional[str]) -> None:
+        """Record a tag that the destination does not have, or only cut."""
+        self._refused["tag:" + key] = f"tag {key}: {reason}"
+        if there is not None:
+            self._instead["tag:" + key] = short(there)
+        status = "skipped" if there is None else "incomplete"
+        self._job.ledger.record(
+            "value", status, f"experiment/tag/{key}", reason=reason, losses=["values"], value=value
+        )  # fmt: skip
+
+    def _check(self, tags: Mapping[str, str], there: Mapping[str, str]) -> None:
+        """Find what the destination has cut, or did not keep, without saying so."""
+        for key, value in tags.items():
+            found = there.get(key)
+            if found != value and "tag:" + key not in self._refused:
+                reason = "did not keep it" if found is None else f"cuts it to {len(found)} characters"
+                self._refuse(key, value, f"the destination {reason}", found)
 
     def _wake(self) -> None:
         """Make a deleted experiment active for the time of writing; :meth:`_set_lifecycle` puts it back."""
@@ -146,8 +171,9 @@ class ExperimentImporter:
         if self._there is None:
             return "copied", None, None
         if self._there.get("created"):
-            base = {name: value for name, value in wanted.items() if name not in self._refused}
-            return ("incomplete" if self._refused else "copied"), "; ".join(self._refused.values()) or None, base
+            self._check(tags, tag_dict(self._there.get("tags")))
+            base = {**{name: value for name, value in wanted.items() if name not in self._refused}, **self._instead}
+            return self._lacking or "copied", "; ".join(self._refused.values()) or None, base
         there = {"tag:" + key: short(value) for key, value in tag_dict(self._there.get("tags")).items()}
         entry = self._found()
         known = entry["base"] if entry is not None else None
@@ -160,11 +186,16 @@ class ExperimentImporter:
         todo.differs = [name for name in todo.differs if name in wanted or known is not None]
         if not self._job.dry_run:
             self._write_tags(self._there["experiment_id"], tags, todo)
-        base = settled(wanted, known, todo, list(self._refused))
+        base = {**settled(wanted, known, todo, list(self._refused)), **self._instead}
         left = todo.differs
         reason = "; ".join([*self._refused.values()] + ([f"left alone: {words(left)}"] if left else []))
         status = "differs" if left else "unchanged" if todo.empty else "updated"
-        return "incomplete" if self._refused else status, reason or None, base
+        return self._lacking or status, reason or None, base
+
+    @property
+    def _lacking(self) -> Optional[str]:
+        """The status of an experiment that lacks tags; None if it lacks none."""
+        return ("failed" if self._settings.on_refused == "fail" else "incomplete") if self._refused else None
 
     def _write_tags(self, experiment_id: str, tags: Mapping[str, str], todo: Plan) -> None:
         for name in todo.write:

@@ -498,21 +498,18 @@ class RunImporter:
             run.problems.append(f"{writer.infinite} infinite values became the largest number, as servers keep none")
         if writer.refusals.fields:
             run.lost("values", "; ".join(writer.refusals.reasons), *writer.refusals.fields)
-        self._write_links(run, todo)
+        self._write_links(run, todo, writer)
         for path, ex in uploads.send([name[len("artifact:") :] for name in todo.write if name.startswith("artifact:")]):
             run.lost("artifacts", f"artifact {path}: {describe(ex)}", f"artifact:{path}")
             self._job.lost("artifact", f"{run.src_id}/{path}", ex, "artifacts")
         self._models.log_metrics(run.src_id, run.dst_id)
         self._finish(run, todo, there)
 
-    def _write_links(self, run: _Run, todo: Plan) -> None:
-        if todo.touches("input:") and run.doc["inputs"]:
-            try:
-                self._tracking.log_inputs(run.dst_id, run.doc["inputs"], [])
-            except Refused as ex:
-                run.lost(
-                    "inputs", f"dataset inputs: {describe(ex)}", *[n for n in todo.write if n.startswith("input:")]
-                )
+    def _write_links(self, run: _Run, todo: Plan, writer: RunWriter) -> None:
+        if todo.touches("input:"):
+            writer.write_inputs(run.doc["inputs"])
+        if writer.refused_inputs.fields:
+            run.lost("inputs", "; ".join(writer.refused_inputs.reasons), *writer.refused_inputs.fields)
         outputs = [
             {"model_id": model_id, "step": output.get("step", 0)}
             for output in run.doc["model_outputs"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import Refused
-from mlflow_migration.client.tracking import Tracking, batches, tag_dict, tag_list
+from mlflow_migration.client.tracking import LOG_INPUTS, Tracking, batches, is_there_already, tag_dict, tag_list
 from mlflow_migration.common.job import Job
 
 Json = Dict[str, Any]
@@ -15,6 +15,12 @@ Json = Dict[str, Any]
 SMALLEST_PARAM_LIMIT = 500  # characters; of all servers since MLflow 2.9, and older ones behind a file store
 SMALLEST_TAG_LIMIT = 5_000
 _LIMIT = re.compile(r"(?:limit of|length limit|maximum length of|at most|exceeds?)\D{0,20}(\d{3,7})", re.IGNORECASE)
+
+
+def shortened(value: str, ex: Refused) -> Optional[str]:
+    """Return the part of a text that a server takes, as far as it says how much that is."""
+    limit = _LIMIT.search(ex.message)
+    return value[: int(limit[1])] if limit and len(value) > int(limit[1]) else None
 
 
 class ValueRefused(Refused):
@@ -44,6 +50,7 @@ class RunWriter:
         self._tracking, self._job, self._run_id, self._src_id = tracking, job, run_id, src_id
         self._on_refused = on_refused
         self.refusals = Refusals()
+        self.refused_inputs = Refusals()
         self.infinite = 0
         """How many of the written points are infinite, which a server keeps as the largest number that it knows."""
 
@@ -73,14 +80,57 @@ class RunWriter:
                 self._send(*([v for kind, v in part if kind == wanted] for wanted in ("metric", "param", "tag")))
 
     def _refused_alone(self, kind: str, value: Json, ex: Refused) -> None:
-        limit = _LIMIT.search(ex.message)
+        if kind == "metric" and is_there_already(ex):
+            return  # MLflow 2 takes a NaN for another one than that which it has
         text = str(value.get("value") or "")
-        if self._on_refused == "truncate" and kind != "metric" and limit and len(text) > int(limit[1]):
-            shorter = {**value, "value": text[: int(limit[1])]}
+        short = shortened(text, ex) if self._on_refused == "truncate" and kind != "metric" else None
+        if short is not None:
+            shorter = {**value, "value": short}
             self._send([], [shorter] if kind == "param" else [], [shorter] if kind == "tag" else [])
-            self._refuse(kind, value["key"], text, f"cut to {limit[1]} characters", shorter["value"])
+            self._refuse(kind, value["key"], text, f"cut to {len(short)} characters", short)
             return
         self._refuse(kind, value["key"], value, ex.message)
+        if kind == "tag":
+            self._take_away(value["key"])
+
+    def _take_away(self, key: str) -> None:
+        """Remove a tag whose value is refused: an older value must not stand for it."""
+        try:
+            self._tracking.delete_tag(self._run_id, key)
+        except Refused:
+            return  # a key that is refused as well can't be there
+
+    def write_inputs(self, inputs: List[Json]) -> None:
+        """Link dataset inputs; those that are refused are recorded, the others arrive.
+
+        :raises ValueRefused: One is refused and that is to fail the run.
+        """
+        for start in range(0, len(inputs), LOG_INPUTS):
+            self._send_inputs(inputs[start : start + LOG_INPUTS])
+
+    def _send_inputs(self, inputs: List[Json]) -> None:
+        try:
+            self._tracking.log_inputs(self._run_id, inputs, [])
+        except Refused as ex:
+            if "must be in the 'active'" in ex.message:
+                raise
+            if len(inputs) == 1 or ex.http_status_code not in (400, 413):
+                for entry in inputs:
+                    self._refuse_input(entry, ex.message)
+                return
+            half = len(inputs) // 2
+            self._send_inputs(inputs[:half])
+            self._send_inputs(inputs[half:])
+
+    def _refuse_input(self, entry: Json, reason: str) -> None:
+        name, digest = entry["dataset"].get("name"), entry["dataset"].get("digest")
+        if self._on_refused == "fail":
+            raise ValueRefused(f"dataset input {name}: {reason}", http_status_code=400)
+        self.refused_inputs.fields.append(f"input:{name}:{digest}")
+        self.refused_inputs.reasons.append(f"dataset input {name}: {reason}")
+        self._job.ledger.record(
+            "value", "skipped", f"{self._src_id}/input/{name}", reason=reason, losses=["inputs"], value=entry
+        )
 
     def _refuse(self, kind: str, key: str, value: Any, reason: str, there: Optional[str] = None) -> None:
         if self._on_refused == "fail":
@@ -130,7 +180,7 @@ class RunWriter:
             else f"the destination cuts it to {len(found)} characters"
         )
         if kind == "tag" and found is not None and self._on_refused == "skip":
-            self._tracking.delete_tag(self._run_id, key)
+            self._take_away(key)
             self._refuse(kind, key, value, reason)
             return
         # a param can't be taken back once it is written
