@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 from urllib.parse import unquote, urlparse, urlsplit, urlunparse
 
-from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, Refused, Unavailable
+from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, NotFound, Refused, Unavailable
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
@@ -246,7 +246,13 @@ class ServersDirectoryStore(Store):
         self._root, self._direct, self._server, self._shared = root, direct, through_server, shared
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
-        return self._readable().list_dir(path)
+        try:
+            return self._readable().list_dir(path)
+        except NotFound:
+            # of a deleted logged model the server tells nothing
+            if any(map(os.path.isdir, _ancestors(self._root)[:_SHARED_WITH_IT])):
+                return self._direct.list_dir(path)
+            raise
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
         return self._readable().read(path)

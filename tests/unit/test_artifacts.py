@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterator, List, Set, Tuple
 
 import pytest
 
-from mlflow_migration.client.errors import Refused
+from mlflow_migration.client.errors import NotFound, Refused
 from mlflow_migration.common.artifacts import (
     FallbackStore,
     File,
@@ -176,6 +176,21 @@ def test_a_directory_that_both_have(tmp_path: Path, name: str) -> None:
     assert len(server.asked) == asked == 2
     assert (here / "1" / "another run" / "artifacts" / f"more {name}").read_bytes() == b"data"
     assert store.list_dir("") != ([], []) and len(server.asked) == asked
+
+
+def test_a_deleted_logged_model_without_artifacts(tmp_path: Path) -> None:
+    """The server tells nothing of it; where it would lie shows that there are none, if that is here."""
+
+    class Silent(Store):
+        def list_dir(self, path: str) -> Any:
+            raise NotFound("deleted", http_status_code=404)
+
+    root = tmp_path / "mlruns" / "1" / "models" / "m-1" / "artifacts"
+    store = ServersDirectoryStore(str(root), LocalStore(str(root)), Silent(), {})
+    with pytest.raises(NotFound):
+        store.list_dir("")
+    (tmp_path / "mlruns" / "1").mkdir(parents=True)
+    assert store.list_dir("") == ([], [])
 
 
 def test_a_path_of_nowhere_near(tmp_path: Path) -> None:
