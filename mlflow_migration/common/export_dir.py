@@ -281,13 +281,6 @@ class ExportDir:
         info = self.read_json(rel).get("info")
         return info if isinstance(info, dict) else {}
 
-    def old_info(self, rel: str) -> Optional[Dict[str, Any]]:
-        """Return the ``info`` of an envelope that is going to be written anew: one that can't be read has none."""
-        try:
-            return self.read_info(rel)
-        except BadDirectory:
-            return {}
-
     def check_json_size(self, rel: str) -> int:
         """Refuse a JSON file that is too big to be read; return the limit in bytes.
 

@@ -75,6 +75,14 @@ def read_info(directory: ExportDir, file: str) -> Optional[Dct]:
     return None if info is None else _named(f"{directory.path}/{file}", canonical_info, info)
 
 
+def old_info(directory: ExportDir, file: str) -> Optional[Dct]:
+    """Return the same of a file that is going to be written anew: one that can't be read says nothing."""
+    try:
+        return read_info(directory, file)
+    except BadDirectory:
+        return {}
+
+
 def read_points(directory: ExportDir, file: str) -> Iterator[Tuple[str, List[Dct]]]:
     """Yield key and points, some of a metric at a time, of a run's side file; points as in :func:`canonical_run`.
 

@@ -9,7 +9,8 @@ from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.old_layouts import canonical_experiment
+from mlflow_migration.common.object_files import read_experiment
+from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 from mlflow_migration.experiment.run_listing import RunListing, Selection
 from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODELS, export_models
@@ -39,7 +40,7 @@ def find_experiment(tracking: Tracking, id_or_name: str) -> Json:
 def _refuse_other(experiment: Json, directory: ExportDir) -> None:
     """Refuse a directory with another experiment: the runs of both could not be told apart in it."""
     try:
-        there = canonical_experiment(directory.read_json(EXPERIMENT_FILE))["experiment"]
+        there = read_experiment(directory)["experiment"]
     except BadDirectory:
         return  # none, or a broken one, which is written anew
     # a number alone may be the same on another server
@@ -47,6 +48,13 @@ def _refuse_other(experiment: Json, directory: ExportDir) -> None:
         old, new = there.get(field), experiment.get(field)
         if old and new and str(old) != str(new):
             raise BadInput(f"{directory.path} holds the export of another experiment, '{there.get('name')}'.")
+
+
+def _holds_run(directory: ExportDir, name: str) -> bool:
+    try:
+        return is_id(name) and directory.sub(name).exists(RUN_FILE)
+    except BadDirectory:  # a link in the place of the file
+        return False
 
 
 class ExperimentExporter:
@@ -121,7 +129,7 @@ class ExperimentExporter:
         whole = set(runs.whole)
         earlier = [name for name in directory.names() if name not in whole and name != LOGGED_MODELS]
         # runs of earlier exports stay: this time they were not asked for, or the source has lost them since
-        kept = [name for name in earlier if directory.sub(name).exists(RUN_FILE)]
+        kept = [name for name in earlier if _holds_run(directory, name)]
         ids = kept + [run_id for run_id in order if run_id in whole]
         info = {
             "num_total_runs": len(ids) + len(runs.failed),

@@ -21,6 +21,7 @@ from mlflow_migration.common.artifacts import (
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.object_files import old_info
 from mlflow_migration.common.old_layouts import is_id
 
 Json = Dict[str, Any]
@@ -172,7 +173,7 @@ def export_one(
             problems.append(f"its artifacts can't be listed: {describe(listed.error)}")
     wanted = choose(files, settings.chosen, job, model_id)
     mark = _fingerprint(doc, files, settings)
-    old = target.old_info(LOGGED_MODEL_FILE)
+    old = old_info(target, LOGGED_MODEL_FILE)
     same = (
         settings.known(model_id) == mark
         if old is None

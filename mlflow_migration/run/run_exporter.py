@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
-from mlflow_migration.client.errors import MlflowExportImportException, describe
+from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, describe
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifacts import ArtifactFilter, File, Presence, choose, download, list_files, run_store
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.object_files import old_info
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.logged_model.logged_model_exporter import ModelSettings
 from mlflow_migration.run.histories import Budget, RunMetrics, read_histories
@@ -136,7 +138,7 @@ class RunExporter:
             self._fail(run_id, MlflowExportImportException(f"{run_id!r} is no id of a run"))
             return None
         target = self._directory_of(run_id)
-        old = target.old_info(RUN_FILE)
+        old = old_info(target, RUN_FILE)
         # a run that was taken before is followed when it gets deleted
         taken = old is not None or self._known(run_id) is not None
         if info.get("lifecycle_stage") == "deleted" and not (self._settings.deleted_runs or taken):
@@ -169,7 +171,7 @@ class RunExporter:
 
     def _files_there(self, item: _Work) -> bool:
         stored = (item.old or {}).get("artifacts") or []
-        return all(item.target.size(f"{ARTIFACTS}/{entry['path']}") == entry["size"] for entry in stored)
+        return all(_size(item.target, entry["path"]) == entry["size"] for entry in stored)
 
     def _write(self, item: _Work, metrics: RunMetrics) -> None:
         run = canonical(item.run)
@@ -190,7 +192,7 @@ class RunExporter:
 
         def there(path: str) -> Optional[Json]:
             entry = before.get(path)
-            return entry if entry and entry["size"] == item.target.size(f"{ARTIFACTS}/{path}") else None
+            return entry if entry and entry["size"] == _size(item.target, path) else None
 
         def fetch(file: File) -> Json:
             old = there(file.path)
@@ -213,7 +215,8 @@ class RunExporter:
         kept = {entry["path"] for entry in stored}
         for path in before:
             if path not in kept:
-                item.target.remove(f"{ARTIFACTS}/{path}")
+                with suppress(BadDirectory):  # no file of ours
+                    item.target.remove(f"{ARTIFACTS}/{path}")
         return stored
 
     def _model_inputs(self, item: _Work) -> List[Json]:
@@ -252,3 +255,11 @@ class RunExporter:
             self.failed.append(run_id)
         self._job.failed("run", run_id, ex)
         self._job.progress.advance()
+
+
+def _size(target: ExportDir, path: str) -> Optional[int]:
+    """Return the size in bytes of an artifact in a run's directory, None if there is none."""
+    try:
+        return target.size(f"{ARTIFACTS}/{path}")
+    except BadDirectory:  # a link in its place, or a name that no export has given
+        return None

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 from uuid import uuid4
@@ -526,3 +527,38 @@ def test_server(hostile: Hostile) -> None:
     expected |= {"logged_models/m-good/logged_model.json", *(f"proxied/{name}" for name in proxied)}
     assert files == expected | {f"logged_models/m-good/{name}" for name in proxied}
     assert json.loads((output / "experiment.json").read_bytes())["mlflow"]["runs"] == ["proxied", "listed"]
+
+
+def test_export_into_a_hostile_directory(hostile: Hostile) -> None:
+    """An export follows no link of the directory that it is to complete, removes nothing elsewhere, and goes on."""
+    out, output = hostile.outside, hostile.root / "export"
+    refused = {"linked-run": "linked-run is a symbolic link", "linked-file": "run.json is a symbolic link"}
+    lacking = {"linked-artifacts": "artifacts is a symbolic link", "linked-artifact": "good.txt is a symbolic link"}
+    written = ["up", "odd", "broken", "new"]
+    with hostile_server([*map(served_run, [*refused, *lacking, *written])], [], []) as server:
+        export = ("export-experiment", "--tracking-uri", server.uri, "--experiment", "x", "--output-dir", output)
+        hostile.watched(0, *export)
+        # a name in an older file, of what the source has no longer, is a file that an export removes
+        listed = [artifact("../../../outside/file.txt"), artifact(f"{out}/file.txt")]
+        write(output / "up/run.json", run_doc("up", {"artifacts": listed}))
+        write(output / "odd/run.json", run_doc("odd", {"artifacts": [5], "fingerprint": []}))
+        write(output / "broken/run.json", DEEP)
+        shutil.rmtree(output / "linked-run")
+        link(output / "linked-run", out / "run")
+        link(output / "linked-file/run.json", out / "run/run.json")
+        shutil.rmtree(output / "linked-artifacts/artifacts")
+        link(output / "linked-artifacts/artifacts", out)
+        link(output / "linked-artifact/artifacts/good.txt", out / "file.txt")
+        shutil.rmtree(output / "new")
+        hostile.watched(1, *export)
+    for status, reasons in (("failed", refused), ("incomplete", lacking)):
+        lines = {line["src_id"]: line["reason"] for line in records(output, "run", status)}
+        assert sorted(lines) == sorted(reasons)
+        assert all(re.search(reason, lines[name]) for name, reason in reasons.items()), lines
+    for name in written:
+        doc = json.loads((output / name / "run.json").read_bytes())
+        assert doc["mlflow"]["params"] == {"name": name}
+        assert [entry["path"] for entry in doc["info"]["artifacts"]] == ["good.txt"]
+        assert (output / name / "artifacts/good.txt").read_bytes() == b"data"
+    experiment = json.loads((output / "experiment.json").read_bytes())["mlflow"]
+    assert sorted(experiment["runs"]) == sorted([*lacking, *written])
