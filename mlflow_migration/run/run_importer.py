@@ -362,15 +362,19 @@ class RunImporter:
         body: Json = {"experiment_id": self._experiment_id, "start_time": int(info.get("start_time") or 0)}
         body.update({"user_id": info.get("user_id") or "", "run_name": name})
         key = {RUN_KEY: run.src_id}
-        try:
-            run.dst = self._tracking.create_run({**body, "tags": tag_list({**key, **tags})}, run.src_id)
-        except (Refused, Unavailable) as ex:
-            # a database may answer 500 to what is too long for it
-            too_long = ex.http_status_code == 500 and any(len(value) > SMALLEST_TAG_LIMIT for value in tags.values())
-            if ex.http_status_code != 400 and not too_long:
-                raise
-            # a tag that is refused: the run comes first, then its tags one by one
-            run.dst = self._tracking.create_run({**body, "tags": tag_list(key)}, run.src_id)
+        short_tags = {key: value for key, value in tags.items() if len(value) <= SMALLEST_TAG_LIMIT}
+        for some in (tags, short_tags, {}):
+            if some is short_tags and len(some) == len(tags):
+                continue
+            try:
+                run.dst = self._tracking.create_run({**body, "tags": tag_list({**key, **some})}, run.src_id)
+                break
+            except (Refused, Unavailable) as ex:
+                # a database may answer 500 to what is too long for it
+                too_long = ex.http_status_code == 500 and len(short_tags) < len(some)
+                if not some or (ex.http_status_code != 400 and not too_long):
+                    raise
+        if tags and not some:  # one is refused: the run has come first, its tags follow one by one
             run.dst["data"] = {}
         run.created = True
         with self._lock:
