@@ -20,9 +20,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 #: file in an environment that is whole; it holds the recipe
 MARKER = "recipe.txt"
 #: (start of the version, Pythons that it runs under with ready-made wheels, packages that it does not name itself:
-#: pkg_resources left setuptools with 81, and these versions do not work with SQLAlchemy 2.1)
+#: pkg_resources left setuptools with 81, and these versions do not work with SQLAlchemy 2.1; psycopg2 makes databases)
 MLFLOW = [
-    ("2.9.", ["3.11", "3.10", "3.9", "3.8"], ["setuptools<81", "sqlalchemy<2.1"]),
+    ("2.9.", ["3.11", "3.10", "3.9", "3.8"], ["setuptools<81", "sqlalchemy<2.1", "psycopg2-binary"]),
     ("", ["3.11", "3.10", "3.12", "3.13", "3.9"], ["setuptools<81", "sqlalchemy<2.1"]),
 ]
 #: what setup.py allows at least is what the environment of the oldest Python gets
