@@ -40,6 +40,7 @@ TEST = [
     "moto[s3,server]",
     "s3fs>=2023.1",
     "psycopg2-binary",
+    "Flask-WTF",  # MLflow's basic-auth app needs it
 ]
 EXTRAS["test"] = TEST
 EXTRAS["dev"] = [*TEST, "ruff", "mypy", "types-PyYAML", "types-requests", "types-tabulate"]

@@ -235,7 +235,7 @@ class RestClient:
                     response = self._send(method, url, sent, headers, open_body, size, stream, timeout or self._timeout)
                 if response.status_code < 300:
                     return response
-                error = _error_of(response, method, path)
+                error = _error_of(response, method, path, self.connection.uri)
             except _BROKEN as ex:
                 error = Unavailable(f"{method} {path}: no reply from {self.connection.uri}: {redact(_innermost(ex))}")
             if isinstance(error, Refused):
@@ -380,7 +380,10 @@ def paged(fetch: Callable[[Optional[str]], Dict[str, Any]], field: str) -> Itera
         token = following
 
 
-def _error_of(response: requests.Response, method: str, path: str) -> Union[Refused, Unavailable]:
+_UNAUTHORIZED = {401: "does not accept the credentials", 403: "does not permit that with these credentials"}
+
+
+def _error_of(response: requests.Response, method: str, path: str, server: str) -> Union[Refused, Unavailable]:
     status = response.status_code
     if status < 400:
         where = redact(response.headers.get("location", "another page")).split("?")[0]
@@ -402,7 +405,10 @@ def _error_of(response: requests.Response, method: str, path: str) -> Union[Refu
     text = redact(f"{method} {path}: {status} {code or response.reason or ''}: {message[:2000]}".rstrip(": "))
     if status in _TRANSIENT:
         return Unavailable(text, http_status_code=status, retry_after=_retry_after(response))
-    kind = NotFound if status == 404 else Unauthorized if status in (401, 403) else Refused
+    if status in _UNAUTHORIZED:
+        text = f"{server} {_UNAUTHORIZED[status]} ({text})"
+        return Unauthorized(text, http_status_code=status, error_code=code)
+    kind = NotFound if status == 404 else Refused
     return kind(text, http_status_code=status, error_code=code)
 
 

@@ -7,7 +7,10 @@ from typing import Optional
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common import log
 from mlflow_migration.common.ledger import Ledger
+
+_log = log.getLogger(__name__)
 
 
 def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action: str) -> None:
@@ -24,6 +27,7 @@ def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action
         return
     if require_admin:
         raise BadInput(f"{problem} --require-admin is given, so nothing was done.")
+    _log.warning(problem)
     ledger.note(problem)
 
 
