@@ -29,6 +29,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _DRIVE = re.compile(r"[A-Za-z]:($|[/\\])")
 _UNSAFE_IN_NAME = re.compile(r"[^\w.\-+ @=,]|[. ]\Z")
 _WINDOWS_DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|\Z)")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
@@ -311,7 +312,16 @@ class ExportDir:
             raise BadDirectory(f"{self._name(rel)} is no JSON: {ex}") from ex
         if not isinstance(doc, dict):
             raise BadDirectory(f"{self._name(rel)} holds no JSON object at its top")
+        if _SURROGATE.search(data) and not _is_unicode(doc):
+            raise BadDirectory(f"{self._name(rel)} holds half of a pair of surrogates, which is no Unicode text")
         return doc
+
+
+def _is_unicode(doc: Any) -> bool:
+    try:
+        return bool(json.dumps(doc, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _remote(url: str) -> Any:

@@ -142,9 +142,7 @@ def canonical_points(line: bytes) -> Tuple[str, List[Dct]]:
         raise BadDirectory("it is nested too deeply") from ex
     except ValueError as ex:
         raise BadDirectory(f"it is no JSON: {ex}") from ex
-    key = _text(fields, "key", "key")
-    if key is None:
-        raise BadDirectory("'key' is missing")
+    key = _plain_text(fields.get("key"), "key")
     points = []
     for row in _list(fields.get("points"), "points"):
         if not isinstance(row, list) or len(row) != 3:

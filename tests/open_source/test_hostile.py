@@ -332,6 +332,7 @@ def test_json_of_runs(hostile: Hostile) -> None:
         "list": ([], "run.json holds no JSON object"),
         "other-id": (run_doc("../../outside/run"), "run.json: 'info.run_id' is no id"),
         "params": (run_doc("params", params=5), "run.json: 'params' is no object"),
+        "half-tag": (run_doc("half-tag", tags={"k": "\ud800"}), "run.json holds half of a pair of surrogates"),
         "point": (run_doc("point", metrics={"m": [{"value": 1.0, "timestamp": 2**63}]}), "'metrics.m.timestamp'"),
         "dataset": (run_doc("dataset", inputs=[{"dataset": {"name": "d", "digest": {}}}]), "'inputs.dataset.digest'"),
         "artifacts": (run_doc("artifacts", {"artifacts": 5}), "run.json: 'info.artifacts' is no list"),
@@ -342,7 +343,7 @@ def test_json_of_runs(hostile: Hostile) -> None:
     lines: Dict[str, Any] = {
         "broken-line": (b'{"key": "m", "points": [[1.0, 1, 1]]}\n{"key": ', "metrics.jsonl: line 2: it is no JSON"),
         "deep-line": (DEEP, "metrics.jsonl: line 1: it is nested too deeply"),
-        "keyless-line": ({"points": []}, "metrics.jsonl: line 1: 'key' is missing"),
+        "keyless-line": ({"points": []}, "metrics.jsonl: line 1: 'key' is no text: None"),
         "time-in-line": ({"key": "m", "points": [[1.0, "x", 1]]}, "line 1: 'metrics.m.timestamp' is no integer"),
         "short-line": ({"key": "m", "points": [[1.0, 1]]}, "line 1: 'points' holds something else"),
     }

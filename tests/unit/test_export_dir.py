@@ -360,6 +360,15 @@ def test_broken_json_is_named_with_file_and_line(tmp_path, text, reason):
         assert str(tmp_path) in caught.value.message
 
 
+def test_characters_are_whole(tmp_path):
+    target = ExportDir(str(tmp_path))
+    (tmp_path / "a.json").write_bytes(b'{"a": "\\ud83d\\ude00", "b": NaN}')
+    assert target.read_json("a.json")["a"] == "\U0001f600"
+    (tmp_path / "a.json").write_bytes(b'{"a": "\\ud83d"}')
+    with pytest.raises(BadDirectory, match=r"a\.json holds half of a pair of surrogates"):
+        target.read_json("a.json")
+
+
 def test_missing_files_are_named(tmp_path):
     target = ExportDir(str(tmp_path))
     for read in (target.read_json, target.open_read):
