@@ -6,7 +6,9 @@ MlflowExportImportException     whatever users of today's tools catch
  ├── Refused                    skip this object: the server said no, asking again will not help
  │    ├── NotFound
  │    └── Unauthorized
- └── Unavailable                the server did not answer, however often it was asked
+ ├── Unavailable                the server did not answer, however often it was asked
+ │    └── Gone                  stop: it answers nothing else either
+ └── Stopped                    stop: the work ends before its end; no object is to blame
 """
 
 from __future__ import annotations
@@ -81,6 +83,17 @@ class Unauthorized(Refused):
 
 class Unavailable(MlflowExportImportException):
     """Retries are used up: the server answers 5xx or 429, or the connection breaks."""
+
+
+class Gone(Unavailable):
+    """Retries are used up, and the server answers nothing at all: what is asked next would only wait as long."""
+
+
+class Stopped(MlflowExportImportException):
+    """The work ends before its end: the user, an option, a server that is gone or a full disk wants it.
+
+    The message says which. It passes through the executor, which takes other errors for those of one object.
+    """
 
 
 def redact(text: str) -> str:

@@ -21,16 +21,19 @@ from urllib3.util.retry import Retry
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.credentials import Connection
-from mlflow_migration.client.errors import NotFound, Refused, Unauthorized, Unavailable, redact
+from mlflow_migration.client.errors import Gone, NotFound, Refused, Stopped, Unauthorized, Unavailable, redact
 from mlflow_migration.client.gate import Gate
 
 T = TypeVar("T")
 Params = Union[Mapping[str, Any], Sequence[Tuple[str, Any]]]
 
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+# what a load balancer answers while there is no server behind it
+_NOBODY = frozenset({502, 503, 504})
 _MAX_WAIT = 20.0
 _MAX_RETRY_AFTER = 300.0
 _REDIRECTS = 3
+_HEALTH_SECONDS = 10.0
 _BLOCK = 256 * 1024
 _BROKEN = (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError)
 
@@ -92,8 +95,13 @@ class RestClient:
         self._timeout = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") or 120)
         self._reads, self._writes = Gate(workers), Gate(workers)
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self.requests_sent = 0
         self._missing: Dict[str, bool] = {}
+
+    def close(self) -> None:
+        """End all pauses before repeated requests: the requests that wait raise Stopped."""
+        self._closed.set()
 
     # -- JSON ---------------------------------------------------------------------------------------------------
 
@@ -154,8 +162,8 @@ class RestClient:
             except Unavailable as ex:
                 attempt += 1
                 if attempt > self._attempts(ex.http_status_code):
-                    raise
-                time.sleep(self._pause(attempt, ex.kwargs.get("retry_after")))
+                    raise self._gone_or(ex) from None
+                self._wait(attempt, ex)
                 found = find()
                 if found is not None:
                     return found
@@ -244,9 +252,11 @@ class RestClient:
                 gate.slow_down()
             attempt += 1
             most = self._attempts(error.http_status_code) if retries is None else retries
-            if not retry or attempt > most:
+            if not retry:
                 raise error
-            time.sleep(self._pause(attempt, error.kwargs.get("retry_after")))
+            if attempt > most:
+                raise self._gone_or(error)
+            self._wait(attempt, error)
 
     def _send(
         self,
@@ -287,6 +297,8 @@ class RestClient:
                     self.requests_sent += 1
                 response = self._adapter.send(request, stream=stream, timeout=(30, timeout), **self._send_options)
                 if not response.is_redirect or method != "GET":
+                    if not stream:
+                        response.content  # noqa: B018 -- read here, where a reply that breaks off is asked for again
                     break
                 target = urljoin(url, response.headers["location"])
                 if urlsplit(target)[:2] != urlsplit(self.url)[:2]:
@@ -297,6 +309,24 @@ class RestClient:
         finally:
             if file is not None:
                 file.close()
+
+    def _gone_or(self, error: Unavailable) -> Unavailable:
+        """Return the error of a request that is given up; Gone if the server does not answer another one either."""
+        if error.http_status_code not in (-1, *_NOBODY):
+            return error
+        try:
+            response = self._send("GET", self.url + "/health", None, None, None, 0, False, _HEALTH_SECONDS)
+        except _BROKEN:
+            pass
+        else:
+            if response.status_code not in _NOBODY:
+                return error
+        text = f"{self.connection.uri} does not answer any more: {error.message}"
+        return Gone(text, http_status_code=error.http_status_code)
+
+    def _wait(self, attempt: int, error: Unavailable) -> None:
+        if self._closed.wait(self._pause(attempt, error.kwargs.get("retry_after"))):
+            raise Stopped("interrupted")
 
     def _attempts(self, status: int) -> int:
         # MLflow answers 500 to some requests that can never work, so this one is given up earlier

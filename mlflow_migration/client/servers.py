@@ -80,4 +80,5 @@ def _counted(tracking: Tracking) -> Iterator[None]:
     try:
         yield
     finally:
+        tracking.rest.close()
         _log.info("%s: %d requests", tracking.uri, tracking.rest.requests_sent)

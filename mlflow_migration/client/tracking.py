@@ -6,13 +6,14 @@ page and artifact proxy. Times are ms since epoch.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 from urllib.parse import quote
 
-from mlflow_migration.client.errors import BadInput, NotFound, Refused
+from mlflow_migration.client.errors import BadInput, NotFound, Refused, Unavailable
 from mlflow_migration.client.json_stream import items
 from mlflow_migration.client.rest_client import RestClient, paged
 
@@ -39,6 +40,7 @@ _CHUNK = 10_000  # points handed on at a time
 _SLOW = 900.0  # seconds: a server that gives histories only whole may work long on millions of points
 _RUNS_PAGE = 500
 _RACES = 5
+_BREAKS = 5  # attempts to read a reply that breaks off
 # what SQLite, PostgreSQL, MySQL and SQL Server say when two requests make the same row
 _UNIQUE = re.compile(r"IntegrityError|UniqueViolation|UNIQUE constraint|duplicate (key|entry)", re.IGNORECASE)
 
@@ -304,12 +306,7 @@ class Tracking:
         while True:
             rest: Json = {}
             try:
-                with self.rest.stream(f"{API}/metrics/get-history", params, timeout=_SLOW) as blocks:
-                    points = items(blocks, "metrics", rest)
-                    chunk = list(islice(points, _CHUNK))
-                    while chunk:
-                        yield chunk
-                        chunk = list(islice(points, _CHUNK))
+                yield from self._history_page(params, rest)
             except Refused:
                 if "max_results" not in params or "page_token" in params:
                     raise
@@ -318,6 +315,27 @@ class Tracking:
             if not rest.get("next_page_token"):
                 return
             params["page_token"] = rest["next_page_token"]
+
+    def _history_page(self, params: Mapping[str, str], rest: Json) -> Iterator[List[Json]]:
+        """Yield the points of one reply; one that breaks off is asked for again, and gone on with where it broke."""
+        marks: List[bytes] = []  # of the points handed on so far
+        for attempt in range(_BREAKS):
+            begun = False
+            try:
+                with self.rest.stream(f"{API}/metrics/get-history", params, timeout=_SLOW) as blocks:
+                    begun = True
+                    for number, chunk in enumerate(_chunks(items(blocks, "metrics", rest))):
+                        mark = hashlib.blake2b(repr(chunk).encode(), digest_size=16).digest()
+                        if number == len(marks):
+                            marks.append(mark)
+                            yield chunk
+                        elif mark != marks[number]:
+                            begun = False
+                            raise Unavailable(f"metric {params['metric_key']}: its history changed while it was read")
+                return
+            except Unavailable:
+                if not begun or attempt == _BREAKS - 1:
+                    raise
 
     # -- logged models ------------------------------------------------------------------------------------------
 
@@ -430,6 +448,13 @@ class Tracking:
             return self.rest.get(f"{API}/logged-models/{_path(model_id)}/artifacts/directories", params)
 
         return paged(fetch, "files")
+
+
+def _chunks(points: Iterator[Json]) -> Iterator[List[Json]]:
+    chunk = list(islice(points, _CHUNK))
+    while chunk:
+        yield chunk
+        chunk = list(islice(points, _CHUNK))
 
 
 def tag_list(tags: Mapping[str, str]) -> List[Json]:

@@ -12,7 +12,7 @@ import pytest
 
 from mlflow_migration.client import rest_client
 from mlflow_migration.client.credentials import Connection
-from mlflow_migration.client.errors import NotFound, Refused, Unauthorized, Unavailable, describe
+from mlflow_migration.client.errors import Gone, NotFound, Refused, Stopped, Unauthorized, Unavailable, describe
 from mlflow_migration.client.rest_client import RestClient, paged
 from tests.support.stub import Reply, Stub, error, missing_route
 
@@ -21,7 +21,8 @@ from tests.support.stub import Reply, Stub, error, missing_route
 def naps(monkeypatch):
     """Nobody sleeps; the seconds that would have been slept."""
     slept = []
-    monkeypatch.setattr(rest_client, "time", SimpleNamespace(sleep=slept.append, time=time.time))
+    events = SimpleNamespace(Lock=threading.Lock, Event=lambda: SimpleNamespace(wait=slept.append))
+    monkeypatch.setattr(rest_client, "threading", events)
     for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
         monkeypatch.delenv(name, raising=False)
     return slept
@@ -67,14 +68,56 @@ def test_a_broken_connection_is_tried_again(serve):
     assert [request.json for request in stub.requests] == [{"a": 1}] * 3
 
 
+def test_a_reply_that_breaks_off_is_asked_for_again(serve, naps):
+    stub, client = serve(Reply({"ok": 1}, missing=5), OK)
+    assert client.get("/x") == {"ok": 1}
+    assert (len(stub.requests), len(naps)) == (2, 1)
+    stub, client = serve(Reply({"ok": 1}, missing=5))
+    assert client.post_once("/x", {}, lambda: "found", bool) == "found"
+    assert len(stub.requests) == 1
+
+
 @pytest.mark.parametrize(("status", "attempts"), [(503, 9), (500, 6)])
 def test_retries_end(serve, status, attempts):
     stub, client = serve(error(status, "TEMPORARILY", "later"))
     with pytest.raises(Unavailable) as caught:
         client.get("/x")
-    assert len(stub.requests) == attempts
+    assert [request.path for request in stub.requests].count("/x") == attempts
     assert caught.value.http_status_code == status
     assert "later" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("reply", "health", "is_gone"),
+    [(None, None, True), (None, OK, False), (error(503), error(502), True), (error(503), missing_route(), False)],
+)
+def test_a_server_is_gone_that_answers_nothing_else_either(serve, monkeypatch, reply, health, is_gone):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    stub, client = serve(lambda request: health if request.path == "/health" else reply)
+    with pytest.raises(Unavailable) as caught:
+        client.get("/x")
+    assert [request.path for request in stub.requests] == ["/x", "/x", "/health"]
+    assert isinstance(caught.value, Gone) == is_gone
+    assert ("does not answer any more" in caught.value.message) == is_gone
+
+
+def test_other_failures_are_no_reason_to_ask_whether_the_server_is_there(serve, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    stub, client = serve(error(500))
+    with pytest.raises(Unavailable) as caught:
+        client.get("/x")
+    assert (len(stub.requests), type(caught.value)) == (2, Unavailable)
+
+
+def test_who_waits_for_the_next_attempt_is_woken_by_the_end(serve, monkeypatch):
+    monkeypatch.setattr(rest_client, "threading", threading)
+    stub, client = serve(Reply({}, 503, {"Retry-After": "60"}))
+    threading.Timer(0.2, client.close).start()
+    start = time.monotonic()
+    for send in (lambda: client.get("/x"), lambda: client.post_once("/x", {}, lambda: None, bool)):
+        with pytest.raises(Stopped):
+            send()
+    assert time.monotonic() - start < 10
 
 
 def test_the_number_of_retries_is_that_of_mlflow(serve, monkeypatch):
@@ -82,7 +125,7 @@ def test_the_number_of_retries_is_that_of_mlflow(serve, monkeypatch):
     stub, client = serve(error(503))
     with pytest.raises(Unavailable):
         client.get("/x")
-    assert len(stub.requests) == 3
+    assert [request.path for request in stub.requests] == ["/x", "/x", "/x", "/health"]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +182,7 @@ def test_a_write_is_given_up_at_last(serve):
     stub, client = serve(None)
     with pytest.raises(Unavailable):
         client.post_once("/create", {}, lambda: None, lambda reply: "made")
-    assert len(stub.requests) == 9
+    assert [request.path for request in stub.requests] == ["/create"] * 9 + ["/health"]
 
 
 def test_bare_nan_is_never_sent(serve):
