@@ -14,6 +14,7 @@ import time
 from typing import Any, BinaryIO, Dict, Iterator, List, Set
 
 from mlflow_migration.client import json_codec
+from mlflow_migration.client.errors import Stopped, describe
 from mlflow_migration.common.export_dir import ExportDir
 
 
@@ -30,14 +31,23 @@ class AppendLog:
         self._directory, self._name = directory, name
         self.path = f"{directory.path.rstrip('/')}/{name}"
         directory.make()
-        self._file: BinaryIO = _open(self.path) if directory.is_local else tempfile.TemporaryFile()
+        self._file: BinaryIO = _open(self.path) if directory.is_local else tempfile.TemporaryFile(buffering=0)
         self._safe = 0
         self._pieces: Set[str] = set()
 
     def write(self, line: Dict[str, Any]) -> None:
-        """Append a line; a local file has it at once."""
-        self._file.write(json_codec.dumps(line) + b"\n")
-        self._file.flush()
+        """Append a line; a local file has it at once.
+
+        :raises Stopped: It can't be written: what is done from now on could not be told any more.
+        """
+        data = json_codec.dumps(line) + b"\n"
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as ex:
+            self._file.truncate(end)  # half a line would spoil the one that is written when there is room again
+            raise Stopped(describe(OSError(ex.errno, ex.strerror, self.path))) from ex
 
     def sync(self) -> None:
         """Store the lines so far, so that they outlive us, whatever becomes of us."""

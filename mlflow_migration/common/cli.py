@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence
+import threading
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Sequence
 
 import click
 
@@ -20,7 +23,7 @@ from mlflow_migration.common import log, options
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.umbrella import COMMANDS
 
-EXIT_OK, EXIT_BAD, EXIT_NOT_STARTED, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_OK, EXIT_BAD, EXIT_NOT_STARTED, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
 
 # what each command has unless it says otherwise
 COMMON = ("dry_run", "fail_fast", "accept_loss", "report_dir", "workers", "use_threads", "quiet", "verbose")
@@ -109,16 +112,18 @@ def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> 
         ledger.stop(ex)
         raise
     finally:
-        ledger.close()
-        if show and (ledger.begun or not ledger.stopped):
-            click.echo(ledger.summary())
+        try:
+            ledger.close()
+        finally:
+            if show and (ledger.begun or not ledger.stopped):
+                click.echo(ledger.summary())
     return ledger.exit_status
 
 
 def run_main(name: str, body: Callable[[], int]) -> NoReturn:
     """Run a command and leave the process with its exit status.
 
-    0 all well, 1 something is incomplete or failed, 2 it could not start, 130 it was interrupted.
+    0 all well, 1 something is incomplete or failed, 2 it could not start, 130 it was interrupted (143 by SIGTERM).
 
     :param name: Name of the command, for messages.
     :param body: The command; returns its exit status.
@@ -128,15 +133,37 @@ def run_main(name: str, body: Callable[[], int]) -> NoReturn:
             # a name that the terminal can't show must not end the command
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = body()
+        with _heeding_sigterm():
+            status = body()
     except (BadInput, BadDirectory, Refused, Unavailable) as ex:
         status = _say(name, ex, EXIT_NOT_STARTED)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as ex:
         click.echo(f"{name}: interrupted; repeat the command to go on.", err=True)
-        status = EXIT_INTERRUPTED
+        status = EXIT_TERMINATED if isinstance(ex, _Terminated) else EXIT_INTERRUPTED
     except Exception as ex:  # noqa: BLE001 -- the last stop: what nobody foresaw still ends in a sentence and a status
         status = _say(name, ex, EXIT_BAD)
     sys.exit(status)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, by which batch systems and containers end a command: it ends as by Ctrl-C."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
+@contextmanager
+def _heeding_sigterm() -> Iterator[None]:
+    # only the main thread may set a handler, and one that somebody has set is left alone
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _say(name: str, ex: Exception, status: int) -> int:

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Callable, Generic, Iterable, Iterator, List, Optional, Set, Type, TypeVar
 
+from mlflow_migration.client.errors import Gone, Stopped, describe
+
+_INTERRUPTED = "interrupted"
+
 A = TypeVar("A")
 T = TypeVar("T")
 
@@ -30,13 +34,16 @@ class Outcome(Generic[A, T]):
 class Executor:
     """Runs functions over items on a bounded number of threads; with one worker, in the calling thread.
 
+    It can be told to stop, and stops by itself when a server is gone: then what runs ends by itself, nothing more is
+    started, and who waits for it gets Stopped.
+
     :param workers: Number of threads.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = max(1, workers)
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="worker") if self.workers > 1 else None
-        self._stopped = threading.Event()
+        self._reason: Optional[str] = None
 
     def __enter__(self) -> "Executor":
         return self
@@ -45,59 +52,68 @@ class Executor:
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         if kind is not None:
-            self.stop()
+            self.stop(_INTERRUPTED)
         if self._pool is not None:
             self._pool.shutdown(wait=True)
 
-    def stop(self) -> None:
-        """Start nothing more; what runs ends by itself."""
-        self._stopped.set()
+    def stop(self, reason: str) -> None:
+        """Start nothing more; what runs ends by itself.
+
+        :param reason: Why, for Stopped; the first one counts.
+        """
+        self._reason = self._reason or reason
 
     @property
     def stopped(self) -> bool:
-        """Whether :meth:`stop` was called."""
-        return self._stopped.is_set()
+        """Whether nothing more is started."""
+        return self._reason is not None
+
+    def _check(self) -> None:
+        if self._reason is not None:
+            raise Stopped(self._reason)
 
     def imap(
         self, function: Callable[[A], T], items: Iterable[A], window: Optional[int] = None
     ) -> Iterator[Outcome[A, T]]:
         """Yield outcomes as they come; only some items more than there are workers are taken ahead.
 
-        :param window: How many items are in work at once, if fewer: for items that gather on their part.
+        Not to be called inside a task: use :meth:`gather` there.
 
-        After :meth:`stop` nothing more is started. Not to be called inside a task: use :meth:`gather` there.
+        :param window: How many items are in work at once, if fewer: for items that gather on their part.
+        :raises Stopped: After the outcomes of what was started, if that was not all or should not be gone on from.
         """
         if self._pool is None:
             for item in items:
-                if self.stopped:
-                    return
-                yield _run(function, item)
+                self._check()
+                yield self._run(function, item)
+            self._check()
             return
         running: Set["Future[Outcome[A, T]]"] = set()
         try:
             for item in items:
                 if self.stopped:
                     break
-                running.add(self._pool.submit(_run, function, item))
+                running.add(self._pool.submit(self._run, function, item))
                 if len(running) >= (window or self.workers + 2):
                     done, running = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield future.result()
+                    yield from _ended(done)
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+                yield from _ended(done)
         except BaseException:
-            self.stop()
+            self.stop(_INTERRUPTED)
             for future in running:
                 future.cancel()
             raise
+        self._check()
 
     def gather(self, function: Callable[[A], T], items: Iterable[A]) -> List[Outcome[A, T]]:
         """Return the outcomes of all items, in their order; idle workers help the calling thread.
 
         The caller works on the items itself and waits only for those that a helper has begun, so tasks that gather
         inside tasks can't block each other.
+
+        :raises Stopped: Not all items were started.
         """
         todo = list(items)
         outcomes: List[Optional[Outcome[A, T]]] = [None] * len(todo)
@@ -112,10 +128,15 @@ class Executor:
             try:
                 while True:
                     with lock:
-                        number = next(numbers, None)
+                        number = None if self.stopped else next(numbers, None)
                     if number is None:
                         return
-                    outcomes[number] = _run(function, todo[number])
+                    outcomes[number] = self._run(function, todo[number])
+            except Stopped:
+                return
+            except BaseException:
+                self.stop(_INTERRUPTED)
+                raise
             finally:
                 if finished is not None:
                     finished.set()
@@ -128,11 +149,26 @@ class Executor:
             helpers = list(begun)
         for helper in helpers:
             helper.wait()
-        return [outcome for outcome in outcomes if outcome is not None]
+        done = [outcome for outcome in outcomes if outcome is not None]
+        if len(done) < len(todo):
+            self._check()
+        return done
+
+    def _run(self, function: Callable[[A], T], item: A) -> Outcome[A, T]:
+        try:
+            return Outcome(item, value=function(item))
+        except Stopped as ex:
+            self.stop(describe(ex))
+            raise
+        except Exception as ex:  # noqa: BLE001 -- the package's only catch-all: one bad object must not stop its neighbours
+            if isinstance(ex, Gone):
+                self.stop(describe(ex))
+            return Outcome(item, error=ex)
 
 
-def _run(function: Callable[[A], T], item: A) -> Outcome[A, T]:
-    try:
-        return Outcome(item, value=function(item))
-    except Exception as ex:  # noqa: BLE001 -- the package's only catch-all: one bad object must not stop its neighbours
-        return Outcome(item, error=ex)
+def _ended(futures: Iterable["Future[Outcome[A, T]]"]) -> Iterator[Outcome[A, T]]:
+    for future in futures:
+        try:
+            yield future.result()
+        except Stopped:
+            continue  # others that run meanwhile have outcomes to be told

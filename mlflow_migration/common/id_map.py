@@ -10,6 +10,7 @@ import threading
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 from mlflow_migration.client import json_codec
+from mlflow_migration.client.errors import BadInput, describe
 from mlflow_migration.common.append_log import AppendLog, stored_lines
 from mlflow_migration.common.export_dir import ExportDir
 
@@ -25,6 +26,7 @@ class IdMap:
     :param directory: Where id_map.jsonl is; None keeps it in memory.
     :param destination: URI of the destination; lines of others are left alone.
     :param writable: False in a dry run.
+    :raises BadInput: The file can't be written there.
     """
 
     def __init__(self, directory: Optional[ExportDir], destination: str, writable: bool = True) -> None:
@@ -34,7 +36,12 @@ class IdMap:
         if directory is not None:
             for line in stored_lines(directory, ID_MAP_FILE):
                 self._remember(line)
-        self._log = AppendLog(directory, ID_MAP_FILE) if directory is not None and writable else None
+        self._log: Optional[AppendLog] = None
+        if directory is not None and writable:
+            try:
+                self._log = AppendLog(directory, ID_MAP_FILE)
+            except OSError as ex:
+                raise BadInput(f"{ID_MAP_FILE} can't be written in {directory.path}: {describe(ex)}") from ex
 
     def _remember(self, line: bytes) -> None:
         try:

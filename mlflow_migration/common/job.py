@@ -32,7 +32,7 @@ class Job:
         """Record an object that could not be moved."""
         self.ledger.record(kind, "failed", src_id, reason=describe(ex), **details)
         if self.fail_fast:
-            self.executor.stop()
+            self.executor.stop("--fail-fast")
 
     def lost(self, kind: str, src_id: str, ex: BaseException, loss: str) -> None:
         """Record a part of an object that could not be moved, unless the user accepts this kind of loss.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, 
 
 import mlflow_migration
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import BadDirectory, BadInput, describe, redact
+from mlflow_migration.client.errors import BadDirectory, BadInput, Stopped, describe, redact
 from mlflow_migration.common.append_log import AppendLog
 from mlflow_migration.common.options import loggable
 
@@ -46,6 +46,7 @@ class Ledger:
         self.notes: List[str] = []
         self.path: Optional[str] = None
         self.stopped: Optional[str] = None
+        self._under_way = False
         self._dry_run = bool(options.get("dry_run"))
         self._accepted = frozenset(accept_loss)
         self._expected: Counter[str] = Counter()
@@ -54,22 +55,15 @@ class Ledger:
         self._losses: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._file: Optional[AppendLog] = None
-        if directory is not None:
-            try:
-                self._file = AppendLog(directory, LEDGER_FILE)
-            except (OSError, BadDirectory) as ex:
-                raise BadInput(f"{LEDGER_FILE} can't be written in {directory.path}: {describe(ex)}") from ex
+        if directory is None:
+            return
+        start = {"event": "start", "time": _now(), "command": command, "version": mlflow_migration.__version__}
+        try:
+            self._file = AppendLog(directory, LEDGER_FILE)
             self.path = self._file.path
-        safe = {key: _redacted(loggable(key, value)) for key, value in options.items()}
-        self._write(
-            {
-                "event": "start",
-                "time": _now(),
-                "command": command,
-                "version": mlflow_migration.__version__,
-                "options": safe,
-            }
-        )
+            self._write({**start, "options": {k: _redacted(loggable(k, value)) for k, value in options.items()}})
+        except (OSError, BadDirectory, Stopped) as ex:
+            raise BadInput(f"{LEDGER_FILE} can't be written in {directory.path}: {describe(ex)}") from ex
 
     def __enter__(self) -> "Ledger":
         return self
@@ -100,6 +94,7 @@ class Ledger:
         :param losses: Kinds of what it lacks (options.LOSS_KINDS).
         :param details: Further facts, any JSON; kept as they are.
         :raises ValueError: The status is none of STATUSES.
+        :raises Stopped: The file can't be written any more; the object counts nevertheless.
         """
         if status not in STATUSES:
             raise ValueError(f"{status!r} is no status of the ledger")
@@ -147,11 +142,12 @@ class Ledger:
         """Write that an error or the user ended the work before its end: the exit status is 1."""
         with self._lock:
             self.stopped = describe(ex) if isinstance(ex, Exception) else _INTERRUPTED
+            self._under_way = isinstance(ex, Stopped) or bool(self._expected) and not isinstance(ex, Exception)
 
     @property
     def begun(self) -> bool:
-        """Whether anything has been recorded."""
-        return bool(self.counts)
+        """Whether anything has been recorded, or was about to be when the work was stopped."""
+        return bool(self.counts or self._under_way)
 
     @property
     def unreconciled(self) -> List[str]:
@@ -184,7 +180,10 @@ class Ledger:
                 end["stopped"] = self.stopped
             if self.unreconciled:
                 end["unreconciled"] = self.unreconciled
-            self._write(end)
+            try:
+                self._write(end)
+            except Stopped as ex:
+                self.stopped = self.stopped or describe(ex)
             file, self._file = self._file, None
         try:
             file.close()
@@ -202,13 +201,18 @@ class Ledger:
             lines += ["", "Skipped:"]
             lines += [f"  {n} {kind}: {_printable(why)}" for (kind, why), n in self._skipped.most_common(_SHOWN)]
         lines += self._explanations()
-        for text in self.unreconciled:
-            lines.append(f"The counts do not reconcile: {text}.")
         if self.stopped:
-            lines.append(f"Stopped early: {_printable(self.stopped).rstrip('.')}. Repeat the command to go on.")
+            left = f" Not done: {', '.join(self._left())}." if self._left() else ""
+            lines.append(f"Stopped early: {_printable(self.stopped).rstrip('.')}.{left} Repeat the command to go on.")
+        else:
+            lines += [f"The counts do not reconcile: {text}." for text in self.unreconciled]
         if self.path:
             lines += ["", f"Details: {redact(self.path)}"]
         return "\n".join(lines)
+
+    def _left(self) -> List[str]:
+        left = {kind: n - sum(self.counts.get(kind, {}).values()) for kind, n in sorted(self._expected.items())}
+        return [f"{n} {kind}" for kind, n in left.items() if n > 0]
 
     def _table(self) -> List[str]:
         rows = [["kind", "found", *STATUSES]]

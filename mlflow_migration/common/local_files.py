@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -18,6 +19,8 @@ UNFINISHED = re.compile(r"\.mlflow_migration\.[0-9a-f]{16}\.part")
 # a FIFO must not block an open; on Windows these two flags don't exist
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 
 Parts = Sequence[str]
 
@@ -111,8 +114,10 @@ class LocalFiles:
             with open(handle, "wb") as file:
                 yield file
             os.replace(unfinished, target)
-        except BaseException:
+        except BaseException as ex:
             os.unlink(unfinished)
+            if isinstance(ex, OSError) and ex.errno in _FULL:
+                ex.filename = target  # the system names none
             raise
 
     @contextmanager

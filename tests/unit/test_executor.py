@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from mlflow_migration.client.errors import Gone, Stopped
 from mlflow_migration.common.executor import Executor
 
 
@@ -123,13 +124,60 @@ def test_stop_starts_nothing_more_and_ends_what_runs(workers):
     started = []
     with Executor(workers) as executor:
         found = []
-        for outcome in executor.imap(lambda n: started.append(n) or n, range(1000)):
-            found.append(outcome.get())
-            if len(found) == 5:
-                executor.stop()
+        with pytest.raises(Stopped, match="enough"):
+            for outcome in executor.imap(lambda n: started.append(n) or n, range(1000)):
+                found.append(outcome.get())
+                if len(found) == 5:
+                    executor.stop("enough")
+                    executor.stop("the first reason counts")
         assert executor.stopped
     assert sorted(found) == sorted(started)
     assert 5 <= len(started) <= 12
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("ex", [Gone("enough"), Stopped("enough")])
+def test_a_server_that_is_gone_stops_all_work(workers, ex):
+    started, told = [], []
+
+    def leaf(item):
+        started.append(item)
+        if len(started) == 5:
+            raise ex
+
+    def task(n):
+        for outcome in executor.gather(leaf, [(n, part) for part in range(4)]):
+            outcome.get()
+        return n
+
+    with Executor(workers) as executor:
+        with pytest.raises(Stopped, match="enough"):
+            for outcome in executor.imap(task, range(1000)):
+                told.append(outcome.value)
+        with pytest.raises(Stopped, match="enough"):
+            executor.gather(leaf, [1])
+        assert executor.gather(leaf, []) == []
+    assert 5 <= len(started) <= 12
+    # what had been done whole is told
+    whole = {n for n, _ in started if sum(n == other for other, _ in started) == 4}
+    assert {n for n in told if n is not None} <= whole
+
+
+def test_a_gathering_that_was_stopped_waits_for_what_has_begun():
+    ended = []
+
+    def work(n):
+        if n == 1:
+            time.sleep(0.05)
+            executor.stop("enough")
+        else:
+            time.sleep(0.2)
+            ended.append(n)
+
+    with Executor(3) as executor:
+        with pytest.raises(Stopped):
+            executor.gather(work, range(100))
+        assert 1 <= len(ended) == len(set(ended)) <= 2
 
 
 def test_an_error_of_the_source_is_raised_and_stops_the_rest():

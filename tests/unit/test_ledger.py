@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from mlflow_migration.client.errors import BadInput, Unavailable
+from mlflow_migration.client.errors import BadInput, Stopped, Unavailable
+from mlflow_migration.common import append_log
 from mlflow_migration.common.ledger import LEDGER_FILE, STATUSES, Ledger
 
 
@@ -189,6 +190,66 @@ def test_stopped_work_is_bad():
     ledger.stop(Unavailable("the server is gone"))
     assert ledger.exit_status == 1
     assert "Stopped early: the server is gone. Repeat" in ledger.summary()
+    ledger.expect("run", 3)
+    assert "Stopped early: the server is gone. Not done: 2 run. Repeat" in ledger.summary()
+    assert "reconcile" not in ledger.summary()
+
+
+def test_work_that_is_stopped_before_its_first_object_had_begun():
+    ledger = Ledger(None, "c", {})
+    ledger.stop(Unavailable("the server is gone"))
+    assert not ledger.begun
+    ledger.stop(Stopped("--fail-fast"))
+    assert ledger.begun
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Lets a disk get full: gives a list with how many bytes it still takes."""
+    room = []
+
+    class Full:
+        def __init__(self, file):
+            self._file = file
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def write(self, data):
+            if not room:
+                return self._file.write(data)
+            if not room[0]:
+                raise OSError(28, "No space left on device")
+            taken = data[: room[0]]
+            room[0] -= len(taken)
+            return self._file.write(taken)
+
+    opened = append_log._open
+    monkeypatch.setattr(append_log, "_open", lambda path: Full(opened(path)))
+    return room
+
+
+def test_a_full_disk_ends_the_work_and_spoils_no_line(tmp_path, full):
+    ledger = Ledger(LocalDir(tmp_path), "c", {})
+    full.append(100)
+    ledger.record("run", "copied", "a")
+    with pytest.raises(Stopped, match="No space left on device: .*/ledger.jsonl"):
+        ledger.record("run", "copied", "b" * 100)
+    full.clear()
+    ledger.record("run", "copied", "c")
+    assert [line.get("src_id") for line in lines_of(tmp_path)] == [None, "a", "c"]
+    assert ledger.counts == {"run": {"copied": 3}}
+    full.append(0)
+    assert ledger.exit_status == 0
+    ledger.close()
+    assert ledger.exit_status == 1
+    assert "No space left on device" in ledger.summary()
+
+
+def test_a_disk_that_is_full_before_anything_is_done(tmp_path, full):
+    full.append(0)
+    with pytest.raises(BadInput, match="can't be written in .*: No space left on device"):
+        Ledger(LocalDir(tmp_path), "c", {})
 
 
 def test_threads_write_whole_lines(tmp_path):
