@@ -9,15 +9,8 @@ from typing import AbstractSet, Any, Callable, Dict, List, Optional, Sequence, S
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
-from mlflow_migration.common.artifacts import (
-    ArtifactFilter,
-    File,
-    Store,
-    choose,
-    download,
-    list_files,
-    logged_model_store,
-)
+from mlflow_migration.common.artifacts import ArtifactFilter, File, Store, choose, list_files, logged_model_store
+from mlflow_migration.common.downloads import Downloads
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
@@ -164,26 +157,24 @@ def export_one(
         raise MlflowExportImportException(f"{model_id!r} is no id of a logged model")
     target = parent.sub(LOGGED_MODELS, safe_name(model_id))
     store = logged_model_store(tracking, model_id, doc["artifact_location"] or "")
-    files: List[File] = []
     problems: List[str] = []
+    files: Optional[List[File]] = []
     if doc["artifact_location"] and not settings.skip_artifacts:
-        listed = job.executor.gather(lambda root: list_files(store, job.executor, root), [""])[0]
-        files = listed.value or []
-        if listed.error is not None:
-            problems.append(f"its artifacts can't be listed: {describe(listed.error)}")
-    wanted = choose(files, settings.chosen, job, model_id)
+        files = _files(job, store, problems)
+    wanted = choose(files or (), settings.chosen, job, model_id)
     mark = _fingerprint(doc, files, settings)
     old = old_info(target, LOGGED_MODEL_FILE)
+    saved = Downloads(job, model_id, target, ARTIFACTS, old)
     same = (
         settings.known(model_id) == mark
         if old is None
-        else old.get("fingerprint") == mark and not old.get("incomplete")
+        else old.get("fingerprint") == mark and not old.get("incomplete") and saved.all_there()
     )
     if same and not problems and not settings.recheck:
         job.ledger.record("logged_model", "unchanged", model_id, name=doc["name"])
         return
     if not job.dry_run:
-        stored = _artifacts(job, store, wanted, target, model_id, problems, old)
+        stored = saved.fetch(store, None if files is None else wanted, settings.recheck, problems)
         info: Json = {"fingerprint": mark, "artifacts": stored, **({"incomplete": problems} if problems else {})}
         target.write_json(LOGGED_MODEL_FILE, envelope(settings.script, doc, info, tracking_uri=tracking.uri))
     job.ledger.record(
@@ -196,30 +187,14 @@ def export_one(
     )
 
 
-def _fingerprint(doc: Json, files: Sequence[File], settings: ModelSettings) -> str:
-    facts = [doc, [[file.path, file.size] for file in files], repr(settings.chosen), settings.skip_artifacts]
+def _files(job: Job, store: Store, problems: List[str]) -> Optional[List[File]]:
+    listed = job.executor.gather(lambda _: list_files(store, job.executor), [None])[0]
+    if listed.error is not None:
+        problems.append(f"its artifacts can't be listed: {describe(listed.error)}")
+    return listed.value
+
+
+def _fingerprint(doc: Json, files: Optional[Sequence[File]], settings: ModelSettings) -> str:
+    listed = None if files is None else [[file.path, file.size] for file in files]
+    facts = [doc, listed, repr(settings.chosen), settings.skip_artifacts]
     return hashlib.sha256(json_codec.dumps(facts)).hexdigest()
-
-
-def _artifacts(
-    job: Job, store: Store, wanted: Sequence[File], target: ExportDir, model_id: str, problems: List[str],
-    old: Optional[Json],
-) -> List[Json]:  # fmt: skip
-    before = {entry["path"]: entry for entry in (old or {}).get("artifacts") or ()}
-    unread = list(before) if problems else []  # they could not be listed
-    stored: List[Json] = []
-    for outcome in job.executor.gather(
-        lambda file: {"path": file.path, **download(store, file.path, target, f"{ARTIFACTS}/{file.path}")}, wanted
-    ):
-        if outcome.error is None:
-            stored.append(outcome.get())
-        else:
-            problems.append(f"artifact {outcome.item.path}: {describe(outcome.error)}")
-            job.lost("artifact", f"{model_id}/{outcome.item.path}", outcome.error, "artifacts")
-            unread.append(outcome.item.path)
-    # what can't be read now keeps what an earlier export has brought
-    return stored + [
-        before[path]
-        for path in unread
-        if path in before and before[path]["size"] == target.size(f"{ARTIFACTS}/{path}")
-    ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
-from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, describe
+from mlflow_migration.client.errors import MlflowExportImportException, describe
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common.artifacts import ArtifactFilter, File, Presence, choose, download, list_files, run_store
+from mlflow_migration.common.artifacts import ArtifactFilter, File, Presence, choose, list_files, run_store
+from mlflow_migration.common.downloads import Downloads
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import old_info
@@ -54,7 +54,8 @@ class _Work:
     run: Json
     target: ExportDir
     old: Optional[Json]
-    files: List[File] = field(default_factory=list)
+    saved: Downloads
+    files: Optional[List[File]] = field(default_factory=list)
     chosen: List[File] = field(default_factory=list)
     problems: List[str] = field(default_factory=list)
     fingerprint: str = ""
@@ -104,25 +105,37 @@ class RunExporter:
         taken = [item for item in work if item is not None]
         for outcome in self._job.executor.gather(self._list, taken):
             if outcome.error is not None:
+                outcome.item.files = None
                 outcome.item.problems.append(f"its artifacts can't be listed: {describe(outcome.error)}")
         for item in taken:
-            item.chosen = choose(item.files, self._settings.artifacts, self._job, item.run_id)
+            item.chosen = choose(item.files or (), self._settings.artifacts, self._job, item.run_id)
         changed = [item for item in taken if not self._unchanged(item)]
         if self._job.dry_run:
             self._foretell(changed)
             return
         metrics = {item.run_id: RunMetrics(item.target, self._budget) for item in changed}
+        try:
+            self._take(changed, metrics)
+        finally:
+            for each in metrics.values():
+                each.discard()
+
+    def _take(self, changed: Sequence[_Work], metrics: Mapping[str, RunMetrics]) -> None:
         keys = {item.run_id: [m["key"] for m in (item.run.get("data") or {}).get("metrics") or ()] for item in changed}
         broken = read_histories(self._tracking, self._job.executor, {i: (keys[i], metrics[i]) for i in metrics})
         readable = [item for item in changed if item.run_id not in broken]
         for item in changed:
             if item.run_id in broken:
-                metrics[item.run_id].discard()
                 self._fail(item.run_id, broken[item.run_id])
-        for outcome in self._job.executor.gather(lambda item: self._write(item, metrics[item.run_id]), readable):
-            if outcome.error is not None:
-                metrics[outcome.item.run_id].discard()
-                self._fail(outcome.item.run_id, outcome.error)
+
+        def write(item: _Work) -> None:
+            # on its own, so that the first one that fails can stop the others
+            error = self._job.executor.gather(lambda _: self._write(item, metrics[item.run_id]), [item])[0].error
+            if error is not None:
+                self._fail(item.run_id, error)
+
+        for outcome in self._job.executor.gather(write, readable):
+            outcome.get()
 
     def _foretell(self, changed: Sequence[_Work]) -> None:
         for outcome in self._job.executor.gather(self._model_inputs, changed):
@@ -147,7 +160,7 @@ class RunExporter:
             return None
         with self._lock:
             self.models.update(m["model_id"] for m in (run.get("outputs") or {}).get("model_outputs") or ())
-        return _Work(run, target, old)
+        return _Work(run, target, old, Downloads(self._job, run_id, target, ARTIFACTS, old))
 
     def _list(self, item: _Work) -> None:
         if self._settings.skip_artifacts or not self._presence.may_have(item.run["info"]):
@@ -156,68 +169,32 @@ class RunExporter:
         item.files = list_files(store, self._job.executor)
 
     def _unchanged(self, item: _Work) -> bool:
-        item.fingerprint = fingerprint(item.run, None if item.problems else item.files, self._settings.facts())
+        item.fingerprint = fingerprint(item.run, item.files, self._settings.facts())
         if self._settings.recheck or item.problems:
             return False
         if item.old is None:
             if self._known(item.run_id) != item.fingerprint:
                 return False
-        elif (
-            item.old.get("fingerprint") != item.fingerprint or item.old.get("incomplete") or not self._files_there(item)
-        ):
+        elif item.old.get("fingerprint") != item.fingerprint or item.old.get("incomplete"):
+            return False
+        elif not item.saved.all_there():
             return False
         self._done(item, "unchanged")
         return True
 
-    def _files_there(self, item: _Work) -> bool:
-        stored = (item.old or {}).get("artifacts") or []
-        return all(_size(item.target, entry["path"]) == entry["size"] for entry in stored)
-
     def _write(self, item: _Work, metrics: RunMetrics) -> None:
         run = canonical(item.run)
         run["model_inputs"] = self._model_inputs(item)
+        store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
+        wanted = None if item.files is None else item.chosen
         # files that nothing vouches for any more must not outlive the text that named them
-        stored = self._artifacts(item)
+        stored = item.saved.fetch(store, wanted, self._settings.recheck, item.problems)
         text, side_file = metrics.finish()
         info: Json = {"fingerprint": item.fingerprint, "num_metric_points": metrics.points, "artifacts": stored}
         if item.problems:
             info["incomplete"] = item.problems
         item.target.write_json(RUN_FILE, run_json(run, text, side_file, info, self._script, self._tracking.uri))
         self._done(item)
-
-    def _artifacts(self, item: _Work) -> List[Json]:
-        store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
-        before = {entry["path"]: entry for entry in (item.old or {}).get("artifacts") or []}
-        unread: List[str] = list(before) if item.problems else []  # they could not be listed
-
-        def there(path: str) -> Optional[Json]:
-            entry = before.get(path)
-            return entry if entry and entry["size"] == _size(item.target, path) else None
-
-        def fetch(file: File) -> Json:
-            old = there(file.path)
-            if old and not self._settings.recheck and old["size"] == file.size:
-                return dict(old)
-            found = download(store, file.path, item.target, f"{ARTIFACTS}/{file.path}")
-            self._job.progress.advance(0, bytes=found["size"])
-            return {"path": file.path, **found}
-
-        stored: List[Json] = []
-        for outcome in self._job.executor.gather(fetch, item.chosen):
-            if outcome.error is None:
-                stored.append(outcome.get())
-            else:
-                item.problems.append(f"artifact {outcome.item.path}: {describe(outcome.error)}")
-                self._job.lost("artifact", f"{item.run_id}/{outcome.item.path}", outcome.error, "artifacts")
-                unread.append(outcome.item.path)
-        # what can't be read now keeps what an earlier export has brought
-        stored += filter(None, map(there, unread))
-        kept = {entry["path"] for entry in stored}
-        for path in before:
-            if path not in kept:
-                with suppress(BadDirectory):  # no file of ours
-                    item.target.remove(f"{ARTIFACTS}/{path}")
-        return stored
 
     def _model_inputs(self, item: _Work) -> List[Json]:
         """Return the links to logged models that the run uses, which only ``runs/get`` tells."""
@@ -255,11 +232,3 @@ class RunExporter:
             self.failed.append(run_id)
         self._job.failed("run", run_id, ex)
         self._job.progress.advance()
-
-
-def _size(target: ExportDir, path: str) -> Optional[int]:
-    """Return the size in bytes of an artifact in a run's directory, None if there is none."""
-    try:
-        return target.size(f"{ARTIFACTS}/{path}")
-    except BadDirectory:  # a link in its place, or a name that no export has given
-        return None

@@ -1,0 +1,84 @@
+"""Brings the artifacts of one object from the source's store to its directory."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Dict, List, Optional, Sequence
+
+from mlflow_migration.client.errors import BadDirectory, describe
+from mlflow_migration.common.artifacts import File, Store, download
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.job import Job
+
+Json = Dict[str, Any]
+
+
+class Downloads:
+    """The directory of one object's artifacts, and what an earlier export has saved there.
+
+    :param job: Ledger, threads, progress.
+    :param owner: Id of the run or logged model.
+    :param target: Its directory.
+    :param folder: The folder with artifacts in it.
+    :param info: ``info`` of the file that an earlier export wrote; None if there is none.
+    """
+
+    def __init__(self, job: Job, owner: str, target: ExportDir, folder: str, info: Optional[Json]) -> None:
+        self._job, self._owner, self._target, self._folder = job, owner, target, folder
+        self._before: Dict[str, Json] = {entry["path"]: entry for entry in (info or {}).get("artifacts", ())}
+
+    def all_there(self) -> bool:
+        """Tell whether the directory still has what the earlier export saved."""
+        return all(map(self._saved, self._before))
+
+    def fetch(self, store: Store, files: Optional[Sequence[File]], recheck: bool, problems: List[str]) -> List[Json]:
+        """Bring files here that are not here yet, and remove others: nothing vouches for those any more.
+
+        Where the source can't give a file, what has been saved of it stays: that may be all that is left of it.
+
+        :param files: The files that are wanted; None if the source could not list them.
+        :param recheck: Read files again that are here.
+        :param problems: Gets a sentence for each file that can't be read; each is recorded, too.
+        :return: For each file that is here now its path, ``size`` in bytes and ``sha256``.
+        """
+        if files is None:
+            stored = list(filter(None, map(self._saved, self._before)))
+        else:
+            stored = self._read(store, files, recheck, problems)
+        for path in set(self._before).difference(entry["path"] for entry in stored):
+            with suppress(BadDirectory):  # no file of ours
+                self._target.remove(self._name(path))
+        return stored
+
+    def _read(self, store: Store, files: Sequence[File], recheck: bool, problems: List[str]) -> List[Json]:
+        def fetch(file: File) -> Json:
+            there = self._saved(file.path)
+            if there and not recheck and there["size"] == file.size:
+                return there
+            found = download(store, file.path, self._target, self._name(file.path))
+            self._job.progress.advance(0, bytes=found["size"])
+            return {"path": file.path, **found}
+
+        stored: List[Json] = []
+        for outcome in self._job.executor.gather(fetch, files):
+            if outcome.error is None:
+                stored.append(outcome.get())
+                continue
+            path = outcome.item.path
+            there = self._saved(path)
+            stored += [there] if there else []
+            kept = " (what an earlier export has saved is kept)" if there else ""
+            problems.append(f"artifact {path}: {describe(outcome.error)}{kept}")
+            self._job.lost("artifact", f"{self._owner}/{path}", outcome.error, "artifacts")
+        return stored
+
+    def _name(self, path: str) -> str:
+        return f"{self._folder}/{path}"
+
+    def _saved(self, path: str) -> Optional[Json]:
+        entry = self._before.get(path)
+        try:
+            there = entry is not None and self._target.size(self._name(path)) == entry["size"]
+        except BadDirectory:
+            return None  # a symbolic link, or a name that no export has written
+        return entry if there else None
