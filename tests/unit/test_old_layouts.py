@@ -13,7 +13,13 @@ import pytest
 from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.object_files import logged_model_dirs, run_dirs
-from mlflow_migration.common.old_layouts import canonical_experiment, canonical_run
+from mlflow_migration.common.old_layouts import (
+    canonical_experiment,
+    canonical_info,
+    canonical_logged_model,
+    canonical_points,
+    canonical_run,
+)
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "old_layouts"
 A, B, C, D, E = (prefix * 16 for prefix in ("0a", "0b", "0c", "0d", "0e"))
@@ -465,3 +471,90 @@ def test_a_broken_index_is_named_with_its_file(tmp_path):
     write(tmp_path / "experiment.json", '{"experiment": ')
     with pytest.raises(BadDirectory, match=r"experiment\.json is no JSON: line 1"):
         run_dirs(ExportDir(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("written", "status"),
+    [
+        ("READY", "LOGGED_MODEL_READY"),
+        (2, "LOGGED_MODEL_READY"),
+        ("LOGGED_MODEL_READY", "LOGGED_MODEL_READY"),
+        ("PENDING", "LOGGED_MODEL_PENDING"),
+        (3, "LOGGED_MODEL_UPLOAD_FAILED"),
+        ("FAILED", "LOGGED_MODEL_UPLOAD_FAILED"),
+        ("LOGGED_MODEL_UPLOAD_FAILED", "LOGGED_MODEL_UPLOAD_FAILED"),
+        ("UNSPECIFIED", None),
+        (None, None),
+    ],
+)
+def test_statuses_of_logged_models_have_many_names(written, status):
+    assert canonical_logged_model({"mlflow": {"status": written}})["status"] == status
+
+
+def test_a_logged_model_in_one_shape():
+    metric = {"key": "m", "value": math.nan, "timestamp": "5", "run_id": A, "model_id": MODEL}
+    model = canonical_logged_model({"model_id": MODEL, "tags": [{"key": "k", "value": 1}], "metrics": [metric]})
+    assert (model["tags"], model["params"], model["lifecycle_stage"]) == ({"k": "1"}, {}, "active")
+    assert model["metrics"] == [
+        {
+            "key": "m",
+            "value": "NaN",
+            "timestamp": 5,
+            "step": 0,
+            "run_id": A,
+            "dataset_name": None,
+            "dataset_digest": None,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ({"status": "DONE"}, "'status' is 'DONE'"),
+        ({"status": 9}, "'status' is 9"),
+        ({"lifecycle_stage": "gone"}, "'lifecycle_stage'"),
+        ({"source_run_id": []}, "'source_run_id'"),
+        ({"params": 5}, "'params'"),
+        ({"metrics": [5]}, "'metrics'"),
+        ({"metrics": [{"value": 1}]}, "'metrics' holds an item without a key"),
+        ({"metrics": [{"key": "m", "value": "x"}]}, "'metrics.m.value'"),
+        ({"metrics": [{"key": "m", "value": 1, "timestamp": 2**63}]}, "'metrics.m.timestamp'"),
+    ],
+    ids=str,
+)
+def test_a_broken_logged_model_names_the_field(part, field):
+    with pytest.raises(BadDirectory, match=field):
+        canonical_logged_model({"mlflow": part})
+
+
+def test_what_an_export_says():
+    assert canonical_info(None) == {"fingerprint": None, "incomplete": []}
+    entry = {"path": "a/b", "size": 0, "sha256": "e3"}
+    info = canonical_info({"artifacts": [entry], "fingerprint": "f", "num_metric_points": 3})
+    assert info == {"artifacts": [entry], "fingerprint": "f", "incomplete": [], "num_metric_points": 3}
+    odd_size = {"artifacts": [{"path": "a", "size": True}]}
+    for broken in ({"artifacts": 5}, {"artifacts": [{}]}, odd_size, {"incomplete": [1]}):
+        with pytest.raises(BadDirectory, match="'info.(artifacts|incomplete)"):
+            canonical_info(broken)
+
+
+def test_lines_of_points():
+    assert canonical_points(b'{"key": "m", "points": [["NaN", 1, 2], [1, 2, 3]]}')[1][1] == point(1.0, 2, 3)
+    short, odd = b'{"key": "m", "points": [[1, 2]]}', b'{"key": "m", "points": 5}'
+    for broken in (b"{", b"[" * 100_000, b"[]", b"{}", short, odd):
+        with pytest.raises(BadDirectory, match="no JSON|nested too deeply|'line'|'key'|'points'"):
+            canonical_points(broken)
+
+
+def test_a_long_value_is_not_shown_whole():
+    with pytest.raises(BadDirectory) as caught:
+        canonical_run({"info": {"run_id": A}, "metrics": {"m": "x" * 10_000}})
+    assert len(caught.value.message) < 200 and "10002 characters" in caught.value.message
+
+
+@pytest.mark.parametrize("run_id", ["../x", "/x", "a b", "a'b", "..", "-a", "a\0", "a.b", "runs", "a" * 257])
+def test_ids_that_no_server_gives(run_id):
+    with pytest.raises(BadDirectory, match="'info.run_id' is no id"):
+        canonical_run({"info": {"run_id": run_id}})
+    assert canonical_run({"info": {"run_id": "A_b-1"}})["info"]["run_id"] == "A_b-1"
