@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Mapping, Optional
 
 from mlflow_migration.client.errors import BadDirectory, BadInput
+from mlflow_migration.common import log
 from mlflow_migration.common.cli import finish
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
@@ -15,6 +16,8 @@ from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.progress import Progress
 
 REPORT_DIR = "mlflow-migration-report"
+
+_log = log.getLogger(__name__)
 
 
 def input_dir(path: str) -> ExportDir:
@@ -68,6 +71,12 @@ def open_job(ledger: Ledger, title: str, options: Mapping[str, Any]) -> Iterator
         yield Job(
             ledger, executor, progress, dry_run=bool(options.get("dry_run")), fail_fast=bool(options.get("fail_fast"))
         )
+
+
+def tell(ledger: Ledger) -> None:
+    """Log the summary of a function's work if anything is not whole: functions print none."""
+    if ledger.exit_status:
+        _log.warning("%s", ledger.summary())
 
 
 def run_command(

@@ -11,7 +11,7 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.session import open_job
+from mlflow_migration.common.session import open_job, tell
 from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, two_servers, way_station
 from mlflow_migration.run.export_run import export_one_run
 from mlflow_migration.run.export_run import settings_of as export_settings
@@ -74,6 +74,7 @@ def _copy_with(
             runs = copy_one_run(job, src, dst, src_run_id, dst_experiment_name, options, id_map)
         if runs is None or src_run_id not in runs.ids or ledger.counts.get("run", {}).get("failed"):
             raise MlflowExportImportException(f"Run {src_run_id} could not be copied.\n{ledger.summary()}")
+        tell(ledger)
         from mlflow_migration.run.entities import run_entity
 
         return run_entity(dst.run(runs.ids[src_run_id]))

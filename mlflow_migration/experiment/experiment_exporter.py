@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound
+from mlflow_migration.client.errors import BadDirectory, BadInput, Refused
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
@@ -32,7 +32,9 @@ def find_experiment(tracking: Tracking, id_or_name: str) -> Json:
     if found is None:
         try:
             found = tracking.experiment(id_or_name)
-        except NotFound as ex:
+        except Refused as ex:
+            if ex.http_status_code not in (400, 404):  # 400: an id is a number
+                raise
             raise BadInput(f"{tracking.uri} has no experiment with the name or id '{id_or_name}'.") from ex
     return found
 

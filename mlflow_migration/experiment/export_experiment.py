@@ -13,7 +13,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.options import parse_time
 from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import open_job, report_dir, run_command
+from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.experiment.experiment_exporter import ExperimentExporter, find_experiment
 from mlflow_migration.experiment.run_listing import Selection
 from mlflow_migration.run.export_run import note_databricks_options, settings_of
@@ -130,6 +130,7 @@ def export_experiment(
         directory, "export_experiment", {"experiment": experiment_id_or_name, "output_dir": output_dir, **options}
     ) as ledger, open_job(ledger, "runs", options) as job:
         runs = export_one_experiment(tracking, job, experiment_id_or_name, directory, options)
+        tell(ledger)
     return len(runs.whole), len(runs.failed)
 
 

@@ -12,7 +12,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command
+from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.experiment.experiment_importer import ExperimentImporter
 from mlflow_migration.run.export_run import note_databricks_options
@@ -67,6 +67,7 @@ def import_experiment(
     ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.uri)) as id_map:
         importer = ExperimentImporter(tracking, job, settings_of(options), id_map, experiment_name)
         runs = importer.import_experiment(directory)
+        tell(ledger)
     from mlflow_migration.run.entities import run_info_entity
 
     return {src_id: run_info_entity(info) for src_id, info in runs.infos.items()}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional
 
-from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common import log
 from mlflow_migration.common.artifacts import ArtifactFilter
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
@@ -14,11 +15,13 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import read_run
 from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import open_job, report_dir, run_command
+from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.logged_model.logged_model_exporter import export_models
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 
 SCRIPT = "export_run.py"
+
+_log = log.getLogger(__name__)
 
 
 def settings_of(options: Mapping[str, Any]) -> ExportSettings:
@@ -109,16 +112,18 @@ def export_run(
             directory, "export_run", {"run_id": run_id, "output_dir": output_dir, **options}
         ) as ledger, open_job(ledger, "runs", options) as job:
             exporter = export_one_run(tracking, job, run_id, directory, settings_of(options))
+            if run_id in exporter.failed:
+                raise MlflowExportImportException(f"Run {run_id} could not be exported; see {ledger.path}")
             if run_id not in exporter.whole:
-                if raise_exception and exporter.failed:
-                    raise MlflowExportImportException(f"Run {run_id} could not be exported; see {ledger.path}")
                 return None
+            tell(ledger)
             from mlflow_migration.run.entities import run_entity
 
             return run_entity(tracking.run(run_id))
-    except MlflowExportImportException:
+    except MlflowExportImportException as ex:
         if raise_exception:
             raise
+        _log.error("Run %s was not exported: %s", run_id, describe(ex))
         return None
 
 

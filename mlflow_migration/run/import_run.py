@@ -16,7 +16,7 @@ from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import logged_model_dirs, read_run
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import input_dir, open_job, report_dir, run_command
+from mlflow_migration.common.session import input_dir, open_job, report_dir, run_command, tell
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.run_file import RUN_FILE
@@ -153,6 +153,7 @@ def import_run(
         runs = import_one_run(tracking, job, directory, experiment_name, settings_of(options), id_map)
         if not runs.infos or ledger.counts.get("run", {}).get("failed"):
             raise MlflowExportImportException(f"The run of {input_dir} could not be imported; see {ledger.path}")
+        tell(ledger)
         src_id = next(iter(runs.infos))
         from mlflow_migration.run.entities import run_entity
 
