@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from mlflow_migration.client.errors import (
     describe,
 )
 from mlflow_migration.common import log, options
+from mlflow_migration.common.executor import any_busy
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.umbrella import COMMANDS
 
@@ -140,6 +142,11 @@ def run_main(name: str, body: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt as ex:
         click.echo(f"{name}: interrupted; repeat the command to go on.", err=True)
         status = EXIT_TERMINATED if isinstance(ex, _Terminated) else EXIT_INTERRUPTED
+        if any_busy():
+            # interrupted once more while threads were waited for: the interpreter would wait for them again
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
     except Exception as ex:  # noqa: BLE001 -- the last stop: what nobody foresaw still ends in a sentence and a status
         status = _say(name, ex, EXIT_BAD)
     sys.exit(status)

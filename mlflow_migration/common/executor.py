@@ -9,8 +9,11 @@ from types import TracebackType
 from typing import Callable, Generic, Iterable, Iterator, List, Optional, Set, Type, TypeVar
 
 from mlflow_migration.client.errors import Gone, Stopped, describe
+from mlflow_migration.common import log
 
 _INTERRUPTED = "interrupted"
+_THREADS = "worker"
+_log = log.getLogger(__name__)
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -42,7 +45,7 @@ class Executor:
 
     def __init__(self, workers: int) -> None:
         self.workers = max(1, workers)
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="worker") if self.workers > 1 else None
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix=_THREADS) if self.workers > 1 else None
         self._reason: Optional[str] = None
 
     def __enter__(self) -> "Executor":
@@ -53,6 +56,8 @@ class Executor:
     ) -> None:
         if kind is not None:
             self.stop(_INTERRUPTED)
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            _log.info("Interrupted: what runs is waited for. Once more, and it is not.")
         if self._pool is not None:
             self._pool.shutdown(wait=True)
 
@@ -164,6 +169,11 @@ class Executor:
             if isinstance(ex, Gone):
                 self.stop(describe(ex))
             return Outcome(item, error=ex)
+
+
+def any_busy() -> bool:
+    """Tell whether threads of any executor still run."""
+    return any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
 
 
 def _ended(futures: Iterable["Future[Outcome[A, T]]"]) -> Iterator[Outcome[A, T]]:

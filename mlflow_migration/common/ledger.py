@@ -68,7 +68,9 @@ class Ledger:
     def __enter__(self) -> "Ledger":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, value: Optional[BaseException], _trace: object) -> None:
+        if value is not None:
+            self.stop(value)
         self.close()
 
     def record(
@@ -203,6 +205,7 @@ class Ledger:
         lines += self._explanations()
         if self.stopped:
             left = f" Not done: {', '.join(self._left())}." if self._left() else ""
+            lines.append("")
             lines.append(f"Stopped early: {_printable(self.stopped).rstrip('.')}.{left} Repeat the command to go on.")
         else:
             lines += [f"The counts do not reconcile: {text}." for text in self.unreconciled]

@@ -429,7 +429,10 @@ def test_told_to_stop(
             ),
         }[way]  # fmt: skip
         process = start_script(*parts, "--workers", "2", env={"MLFLOW_TRACKING_URI": proxy.uri})
-        stdout, stderr = process.communicate(timeout=60)
+        try:
+            stdout, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
         result = Result(list(parts), process.returncode, stdout, stderr, 0)
         no_traceback(result)
         assert fault.hits == 1
@@ -458,16 +461,41 @@ def test_told_to_stop_while_it_waits(
             "import-experiment", "--experiment-name", name, "--input-dir", moves.home / "export", "--report-dir",
             moves.report, env={"MLFLOW_TRACKING_URI": dst.uri},
         )  # fmt: skip
-        end = time.monotonic() + 60
-        while not dst.count("POST", "*/runs/log-batch"):
-            assert process.poll() is None and time.monotonic() < end
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-        assert process.returncode == 130
+        interrupt(process, lambda: dst.count("POST", "*/runs/log-batch"))
         dst.clear()
         moves.load(name)
     assert_one_copy(moves, source, name)
+
+
+def interrupt(process: Any, when: Callable[[], Any], times: int = 1) -> None:
+    """Press Ctrl-C when something has come true; the process ends soon and in order."""
+    try:
+        end = time.monotonic() + 60
+        while not when():
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        stdout, stderr = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    result = Result(process.args, process.returncode, stdout, stderr, 0)
+    no_traceback(result)
+    assert result.status == 130 and "Stopped early: interrupted. Not done: " in stdout, result
+
+
+def test_told_twice_to_stop(exported: Tuple[Source, Path], moves: Moves, start_script: Callable[..., Any]) -> None:
+    """Only the second Ctrl-C leaves a request alone that is on its way."""
+    source, directory = exported[0], moves.home / "export"
+    with proxies(moves) as (src, _):
+        hang = src.on("GET", "*/get-history-bulk", number=2, delay=90)
+        args = ("--experiment", source.name, "--output-dir", directory)
+        process = start_script("export-experiment", *args, env={"MLFLOW_TRACKING_URI": src.uri})
+        interrupt(process, lambda: hang.hits, times=2)
+        src.clear()
+        moves.export(source.name)
+    assert statuses(directory) == dict.fromkeys(statuses(exported[1]), "copied")
 
 
 @pytest.mark.parametrize("way", ["export", "import", "copy"])

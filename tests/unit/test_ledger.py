@@ -195,6 +195,13 @@ def test_stopped_work_is_bad():
     assert "reconcile" not in ledger.summary()
 
 
+def test_what_leaves_the_block_is_in_the_end_line(tmp_path):
+    with pytest.raises(Unavailable), Ledger(LocalDir(tmp_path), "c", {}) as ledger:
+        ledger.record("run", "copied", "a")
+        raise Unavailable("the server is gone")
+    assert (lines_of(tmp_path)[-1]["stopped"], lines_of(tmp_path)[-1]["exit_status"]) == ("the server is gone", 1)
+
+
 def test_work_that_is_stopped_before_its_first_object_had_begun():
     ledger = Ledger(None, "c", {})
     ledger.stop(Unavailable("the server is gone"))
