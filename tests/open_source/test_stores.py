@@ -159,10 +159,13 @@ def test_without_credentials(
         source.rest.put_file(root, path, data)
     source.run("no files", 2000)
 
+    def check_export() -> None:
+        for directory in (run_id, f"logged_models/{model_id}"):
+            where = tmp_path / "export" / directory / "artifacts"
+            assert {str(p.relative_to(where)): p.read_bytes() for p in where.rglob("*") if p.is_file()} == files
+
     script(*export_to(tmp_path / "export", server, name), env=env)
-    for directory in (run_id, f"logged_models/{model_id}"):
-        where = tmp_path / "export" / directory / "artifacts"
-        assert {str(p.relative_to(where)): p.read_bytes() for p in where.rglob("*") if p.is_file()} == files
+    check_export()
 
     copy = import_from(tmp_path / "export", server, f"{name} copy", "--report-dir", tmp_path)
     both = (server.uri, name), (server.uri, f"{name} copy")
@@ -187,6 +190,7 @@ def test_without_credentials(
         script(*export_to(tmp_path / "export", proxy, name), env=env, check=1)
     (line,) = records(tmp_path / "export", "run", "incomplete", run_id)
     assert "its artifacts can't be listed: NoCredentialsError" in line["reason"]
+    check_export()
     script(*copy, check=1)
     assert "already in the export" in records(tmp_path, "run", "incomplete", run_id)[0]["reason"]
     assert_same(*both)
