@@ -156,6 +156,32 @@ def test_runs(case: str, forest: Forest, moves: Moves, experiment_name: str) -> 
         assert_same((moves.src.uri, name), (moves.dst.uri, experiment_name), only=only)
 
 
+def test_runs_of_an_old_server(server_29: Server, moves: Moves, experiment_name: str) -> None:
+    """MLflow 2.9 chooses the same."""
+    moves.src, source = server_29, Source(server_29, experiment_name)
+    ids: Dict[str, str] = {}
+    for day, (role, parent) in enumerate({"root": "", "child": "root", "leaf": "child", "other": ""}.items(), 1):
+        ids[role] = source.run(role, day * DAY, (point("loss", float(day), 1),), parent=ids.get(parent))
+    source.delete(ids["child"])
+    nested = ("--run-ids", ids["root"], "--check-nested-runs")
+    for number, (args, taken, skipped) in enumerate(
+        (
+            (nested, ["root", "leaf"], {"other": "--run-ids", "child": DELETED["deleted"]}),
+            ((*nested, "--filter", "metrics.loss > 1.5", "--export-deleted-runs"), ["child", "leaf"],
+             {"root": "--filter", "other": "--run-ids"}),
+            (("--run-start-time", "1970-01-03", "--export-deleted-runs"), ["child", "leaf", "other"], {}),
+        )
+    ):  # fmt: skip
+        expected = {**dict.fromkeys(taken, "copied"), **dict.fromkeys(skipped, "skipped")}
+        name = f"{experiment_name} {number}"
+        moves.copy(source.name, name, *args)
+        assert statuses(moves.report) == {ids[role]: status for role, status in expected.items()}
+        told = {line["src_id"]: line["reason"] for line in records(moves.report, "run", "skipped")}
+        assert told == {ids[role]: reason for role, reason in skipped.items()}
+        assert_same((server_29.uri, source.name), (moves.dst.uri, name), only=[ids[role] for role in taken])
+    moves.export(source.name, "--filter", "metrics.loss <<", status=2)
+
+
 @pytest.mark.parametrize("way", ["export", "copy"])
 def test_a_run_that_is_not_there(way: str, forest: Forest, moves: Moves, experiment_name: str) -> None:
     """An id that the experiment does not have is a failure with its name, whatever else is asked; the others arrive."""
