@@ -91,7 +91,8 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
 
     :param doc: The file, with or without envelope, or the answer of a server to ``experiments/get``.
     :return: ``experiment`` (its fields, with ``tags`` as a dictionary and times as numbers), ``runs`` and
-        ``logged_models`` (ids, each once), and ``permissions`` if the file has them.
+        ``logged_models`` (ids, each once), ``failed_runs`` (ids of those that could not be exported), and
+        ``permissions`` if the file has them.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     body = _body(doc)
@@ -108,6 +109,7 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
         "experiment": experiment,
         "runs": _ids(body.get("runs", body.get("run_ids")), "runs"),
         "logged_models": _ids(body.get("logged_models"), "logged_models"),
+        "failed_runs": _ids(_mapping(doc.get("info"), "info").get("failed_runs"), "info.failed_runs"),
     }
     if "permissions" in body:
         result["permissions"] = body["permissions"]

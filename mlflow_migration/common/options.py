@@ -17,7 +17,7 @@ import click
 
 from mlflow_migration.client.errors import BadInput
 
-LOSS_KINDS = ("artifacts", "values", "inputs", "logged-models", "parents", "notebooks")
+LOSS_KINDS = ("runs", "artifacts", "values", "inputs", "logged-models", "parents", "notebooks")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
 
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from mlflow_migration.client.errors import BadInput, Refused, describe
+from mlflow_migration.client.errors import BadDirectory, BadInput, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
@@ -75,7 +75,8 @@ class ExperimentImporter:
         """
         if not directory.exists(EXPERIMENT_FILE):
             raise BadInput(f"{directory.path} holds no whole export of an experiment: there is no {EXPERIMENT_FILE}.")
-        source = read_experiment(directory)["experiment"]
+        doc = read_experiment(directory)
+        source = doc["experiment"]
         found = _chosen(run_dirs(directory), only_runs, RUN_FILE)
         models = _chosen(logged_model_dirs(directory), only_models, LOGGED_MODEL_FILE)
         deleted = source.get("lifecycle_stage") == "deleted"
@@ -91,6 +92,8 @@ class ExperimentImporter:
             self.prepare()
         assert self.runs is not None
         was_active = self._active
+        if only_runs is None:
+            self._tell_failed(doc["failed_runs"], {run_id for run_id, _ in found[0]})
         self._import_runs(self.runs, found, models)
         status, reason, base = self._bring_up_to_date(wanted)
         moved = self._existed and deleted == was_active
@@ -261,6 +264,13 @@ class ExperimentImporter:
         )  # fmt: skip
 
     # -- its runs -----------------------------------------------------------------------------------------------
+
+    def _tell_failed(self, failed: Sequence[str], found: AbstractSet[str]) -> None:
+        """Record the runs that the export could not read, and that no earlier one has left in the directory."""
+        lacking = [run_id for run_id in failed if run_id not in found]
+        self._job.ledger.expect("run", len(lacking))
+        for run_id in lacking:
+            self._job.lost("run", run_id, BadDirectory("its export failed: it is not in the directory"), "runs")
 
     def _import_runs(self, runs: RunImporter, chosen_runs: _Chosen, chosen_models: _Chosen) -> None:
         (found, unchanged), (models, same_models) = chosen_runs, chosen_models

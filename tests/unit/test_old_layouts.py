@@ -139,6 +139,7 @@ def test_release_1_2_0_of_server_2_22():
         },
         "runs": [IDS_2_22[3], IDS_2_22[2], IDS_2_22[1], IDS_2_22[0]],
         "logged_models": [],
+        "failed_runs": [],
     }
     runs = runs_in(name)
     assert list(runs) == experiment_in(name)["runs"]
@@ -185,6 +186,7 @@ def test_release_1_2_0_of_server_3_17():
         },
         "runs": [of_model, IDS_3_17[3], IDS_3_17[2], IDS_3_17[1], IDS_3_17[0]],
         "logged_models": [],
+        "failed_runs": [],
     }
     expected = expected_of_release(IDS_3_17, TIMES_3_17, {"m": 1795487980415})
     expected[of_model] = run_of(
@@ -216,6 +218,7 @@ def test_years_ago_everything_was_a_list():
         },
         "runs": [A, B],
         "logged_models": [],
+        "failed_runs": [],
     }
     runs = runs_in("bare_lists")
     assert {run_id: without_nan(run) for run_id, run in runs.items()} == {
@@ -264,6 +267,7 @@ def test_runs_right_below_the_experiment():
         },
         "runs": [D],
         "logged_models": [],
+        "failed_runs": ["f" * 32],
         "permissions": {
             "permission_levels": [],
             "permissions": {
@@ -305,6 +309,7 @@ def test_runs_and_models_in_directories_of_their_own():
         },
         "runs": [E],
         "logged_models": [MODEL],
+        "failed_runs": [],
     }
     assert runs_in("runs_apart") == {
         E: run_of(
@@ -334,6 +339,7 @@ def test_the_answer_of_a_server():
         },
         "runs": [],
         "logged_models": [],
+        "failed_runs": [],
     }
 
 

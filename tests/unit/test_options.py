@@ -102,7 +102,7 @@ def test_lists_are_comma_separated_and_some_may_be_repeated():
 
 def test_lists_of_choices():
     assert parsed("accept_loss", "--accept-loss", "Artifacts,values") == ["artifacts", "values"]
-    assert "'runs' is none of artifacts, values" in parsed("accept_loss", "--accept-loss", "runs")
+    assert "'prompts' is none of runs, artifacts, values" in parsed("accept_loss", "--accept-loss", "prompts")
     assert parsed("notebook_formats", "--notebook-formats", "html,SOURCE") == ["HTML", "SOURCE"]
 
 
