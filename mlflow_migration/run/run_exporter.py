@@ -101,15 +101,8 @@ class RunExporter:
 
     def export(self, runs: Sequence[Json]) -> None:
         """Export some runs, as ``runs/search`` returned them, and record each. Raises nothing for a single run."""
-        work = [self._begin(run) for run in runs]
-        taken = [item for item in work if item is not None]
-        for outcome in self._job.executor.gather(self._list, taken):
-            if outcome.error is not None:
-                outcome.item.files = None
-                outcome.item.problems.append(f"its artifacts can't be listed: {describe(outcome.error)}")
-        for item in taken:
-            item.chosen = choose(item.files or (), self._settings.artifacts, self._job, item.run_id)
-        changed = [item for item in taken if not self._unchanged(item)]
+        found = [outcome.get() for outcome in self._job.executor.gather(self._look, runs)]
+        changed = [item for item in found if item is not None]
         if self._job.dry_run:
             self._foretell(changed)
             return
@@ -143,6 +136,18 @@ class RunExporter:
                 self._fail(outcome.item.run_id, outcome.error)
             else:
                 self._done(outcome.item)
+
+    def _look(self, run: Json) -> Optional[_Work]:
+        """Return what is to be done; None if that is nothing, which is recorded."""
+        item = self._begin(run)
+        if item is None:
+            return None
+        error = self._job.executor.gather(self._list, [item])[0].error
+        if error is not None:
+            item.files = None
+            item.problems.append(f"its artifacts can't be listed: {describe(error)}")
+        item.chosen = choose(item.files or (), self._settings.artifacts, self._job, item.run_id)
+        return None if self._unchanged(item) else item
 
     def _begin(self, run: Json) -> Optional[_Work]:
         info = run["info"]

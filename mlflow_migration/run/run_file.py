@@ -31,7 +31,11 @@ def fingerprint(run: Json, files: Optional[Sequence[File]], settings: Sequence[A
         "files": None if files is None else [[file.path, file.size] for file in files],
         "settings": list(settings),
     }
-    return hashlib.sha256(json_codec.dumps(_plain(ordered))).hexdigest()
+    try:
+        text = json_codec.dumps(ordered)
+    except ValueError:  # a NaN that is a number: few servers send one, and to look for it takes longest
+        text = json_codec.dumps(_plain(ordered))
+    return hashlib.sha256(text).hexdigest()
 
 
 def _sorted(items: Sequence[Mapping[str, Any]]) -> List[Mapping[str, Any]]:

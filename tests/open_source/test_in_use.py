@@ -50,12 +50,12 @@ class User:
                     self.deleted.add(run_id)
 
 
-@pytest.mark.parametrize("way", ["directory", "copy"])
-def test_source_in_use(way: str, moves: Moves, source: Source) -> None:
+@pytest.mark.parametrize(("way", "number"), [("directory", 1100), ("copy", 520)])
+def test_source_in_use(way: str, number: int, moves: Moves, source: Source) -> None:
     """More runs than a page of the listing, and of each page a part changes while the next is asked for."""
     ids = source.rest.map(
-        lambda number: create_run(source.rest, source.id, f"run {number}", START + number // 3)["info"]["run_id"],
-        range(1100),
+        lambda i: create_run(source.rest, source.id, f"run {i}", START + i // 3)["info"]["run_id"],
+        range(number),
     )
     for run_id in ids[:8]:
         log_metrics(source.rest, run_id, [point("x", 1.0, 1)])
