@@ -69,6 +69,7 @@ def free_port() -> int:
 def clean_environment(more: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
     """This process's environment without what would steer MLflow or our scripts, plus `more`."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "_MLFLOW_", "DATABRICKS_", "AWS_"))}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # it would have each script compile the package anew
     env.update({k: str(v) for k, v in (more or {}).items()})
     return env
 
