@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import Any, Dict, List, Optional, Sequence
 
 from mlflow_migration.client.errors import BadDirectory, describe
-from mlflow_migration.common.artifacts import File, Store, download
+from mlflow_migration.common.artifact_stores import File, Store
+from mlflow_migration.common.artifacts import download
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 

@@ -7,7 +7,8 @@ import io
 from typing import Any, BinaryIO, Dict, List, Mapping, Sequence, Tuple
 
 from mlflow_migration.client.errors import BadDirectory
-from mlflow_migration.common.artifacts import Store, check_mlmodel, is_mlmodel, list_files, rewritten
+from mlflow_migration.common.artifact_stores import Store
+from mlflow_migration.common.artifacts import check_mlmodel, is_mlmodel, list_files, rewritten
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.three_way import State

@@ -9,7 +9,8 @@ from typing import AbstractSet, Any, Callable, Dict, List, Optional, Sequence, S
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
-from mlflow_migration.common.artifacts import ArtifactFilter, File, Store, choose, list_files, logged_model_store
+from mlflow_migration.common.artifact_stores import File, Store, logged_model_store
+from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files
 from mlflow_migration.common.downloads import Downloads
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope

@@ -8,7 +8,7 @@ from typing import AbstractSet, Any, Dict, Iterable, List, Mapping, Optional, Se
 
 from mlflow_migration.client.errors import NotFound, Refused, describe
 from mlflow_migration.client.tracking import LOG_BATCH, MODEL_KEY, Tracking, tag_list
-from mlflow_migration.common.artifacts import logged_model_store
+from mlflow_migration.common.artifact_stores import logged_model_store
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job

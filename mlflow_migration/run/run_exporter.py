@@ -8,7 +8,8 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
 from mlflow_migration.client.errors import MlflowExportImportException, describe
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common.artifacts import ArtifactFilter, File, Presence, choose, list_files, run_store
+from mlflow_migration.common.artifact_stores import File, Presence, run_store
+from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files
 from mlflow_migration.common.downloads import Downloads
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job

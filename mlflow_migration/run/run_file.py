@@ -6,7 +6,7 @@ import hashlib
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.common.artifacts import File
+from mlflow_migration.common.artifact_stores import File
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 

@@ -10,7 +10,7 @@ from typing import AbstractSet, Any, Callable, Dict, Iterator, List, Mapping, Op
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable, describe
 from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
-from mlflow_migration.common.artifacts import Presence, Store, run_store
+from mlflow_migration.common.artifact_stores import Presence, Store, run_store
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import pytest
 
 from mlflow_migration.client.errors import Unavailable
-from mlflow_migration.common.artifacts import File, Store
+from mlflow_migration.common.artifact_stores import File, Store
 from mlflow_migration.common.downloads import Downloads
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Set, Tuple
 import pytest
 
 from mlflow_migration.client.errors import NotFound, Refused
-from mlflow_migration.common.artifacts import (
+from mlflow_migration.common.artifact_stores import (
     FallbackStore,
     File,
     LocalStore,
