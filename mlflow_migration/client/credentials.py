@@ -80,22 +80,24 @@ class _Settings(NamedTuple):
         return self._replace(username=user[0], password=user[1], token=None, aws_sigv4=False, auth=None)
 
 
-def resolve_uri(uri: Optional[str], side: str = "") -> str:
+def resolve_uri(uri: Optional[str], side: str = "", *, two_sided: bool = False) -> str:
     """Return the tracking URI that a command works on.
 
-    :param uri: The URI as given. Without it the side's variable counts, then MLFLOW_TRACKING_URI, then, within
-        Databricks, the workspace itself.
+    :param uri: The URI as given. Without it the side's variable counts in a command with two sides, then
+        MLFLOW_TRACKING_URI, then, within Databricks, the workspace itself.
     :param side: ``src``, ``dst`` or empty.
+    :param two_sided: The command has a source and a destination server.
     :raises BadInput: There is none.
     """
     prefix, who = _SIDES[side]
-    names = [prefix + "TRACKING_URI"] + ["MLFLOW_TRACKING_URI"] * bool(side)
+    names = [prefix + "TRACKING_URI"] * two_sided + ["MLFLOW_TRACKING_URI"]
     for candidate in [uri, *map(os.environ.get, names)]:
         if candidate and candidate.strip():
             return candidate.strip()
     if os.environ.get("DATABRICKS_RUNTIME_VERSION"):
         return "databricks"
-    raise BadInput(f"No URI is given for {who}: give it as an option, or set {' or '.join(names)}.")
+    option = f"--{side}-mlflow-uri" if two_sided else "--tracking-uri"
+    raise BadInput(f"No URI is given for {who}: give {option}, or set {' or '.join(names)}.")
 
 
 def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, token: Optional[str] = None) -> Connection:
@@ -115,7 +117,7 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
     :param token: A bearer token given in code; overrides everything else.
     :raises BadInput: The URI or a setting is malformed, or what it takes is not installed.
     """
-    given = resolve_uri(uri, side)
+    given = resolve_uri(uri, side, two_sided=two_sided)
     prefix, who = _SIDES[side]
     if _scheme(given) in ("databricks", "databricks-uc"):
         from mlflow_migration.client import databricks_credentials

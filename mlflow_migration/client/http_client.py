@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from typing import Any, Dict, Mapping, Optional, Union
 
@@ -10,7 +9,7 @@ import requests
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.credentials import Connection, connect, resolve_uri
-from mlflow_migration.client.errors import BadInput, MlflowExportImportException
+from mlflow_migration.client.errors import BadInput, MlflowExportImportException, Refused
 from mlflow_migration.client.rest_client import RestClient
 
 MLFLOW_API = "api/2.0/mlflow"
@@ -160,11 +159,15 @@ def send(
     :param data: Body of the other methods: likewise.
     :param tracking_uri: Server or local store; default as for every command. Of a local store a GET sees a copy.
     :return: The body of the reply.
-    :raises BadInput: A file can't be read or holds no JSON.
+    :raises BadInput: A file can't be read or holds no JSON, or it is for another method.
     :raises MlflowExportImportException: The server refuses, or does not answer.
     """
     from mlflow_migration.client import local_server
 
+    if method == "GET" and data is not None:
+        raise BadInput("A GET has no --data: give its parameters as --params.")
+    if method != "GET" and params is not None:
+        raise BadInput(f"A {method} has no --params: give its body as --data.")
     content = _document(params, "--params") if method == "GET" else _document(data, "--data")
     uri = resolve_uri(tracking_uri)
     with ExitStack() as stack:
@@ -173,6 +176,12 @@ def send(
         client = HttpClient(DATABRICKS_API if api == "databricks" else MLFLOW_API, uri)
         sender = getattr(client, f"_{method.lower()}")
         response: requests.Response = sender(resource, content)
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise Refused(
+                f"{client.connection.uri} answers with a web page: is it the address of an MLflow tracking server, and"
+                " are the credentials right?",
+                http_status_code=response.status_code,
+            )
         return response.content
 
 
@@ -188,24 +197,22 @@ def _document(text: Optional[str], option: str) -> Data:
         raise BadInput(f"The file {text[1:]} of {option} can't be read: {ex.strerror}.") from ex
 
 
-def _write(content: bytes, output_file: Optional[str]) -> None:
-    if output_file:
-        with open(output_file, "wb") as file:
-            file.write(content)
-    else:
-        sys.stdout.write(content.decode("utf-8", "replace") + "\n")
+def _save(content: bytes, output_file: str) -> None:
+    with open(output_file, "wb") as file:
+        file.write(content)
 
 
 def __getattr__(name: str) -> Any:
     # the command line is made of what `common` has, and this layer imports `common` nowhere else: it is made on demand
     if name != "main":
         raise AttributeError(name)
-    from mlflow_migration.common.cli import command
+    from mlflow_migration.common.cli import command, echo
 
     @command(
         "http-client",
         *("api", "resource", "method", "params", "data", "tracking_uri", "output_file"),
         common=("quiet", "verbose"),
+        prints_data=True,
     )
     def main(
         api: str,
@@ -217,7 +224,11 @@ def __getattr__(name: str) -> Any:
         output_file: Optional[str],
         **_: bool,
     ) -> int:
-        _write(send(api, resource, method, params, data, tracking_uri=tracking_uri), output_file)
+        content = send(api, resource, method, params, data, tracking_uri=tracking_uri)
+        if output_file:
+            _save(content, output_file)
+        else:
+            echo(content.decode("utf-8", "replace"))
         return 0
 
     return main

@@ -27,6 +27,7 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+):")  # two characters or more: 
 _TRASH = ".trash"
 _REGISTRY = "models"
 _DESTINATION_VARIABLE = "MLFLOW_ARTIFACTS_DESTINATION"
+_COUNT = "SELECT COUNT(*) FROM {} WHERE {} LIKE 'mlflow-artifacts%'"
 _BUSY_SECONDS = 60
 
 
@@ -50,11 +51,20 @@ class Store:
 
 @dataclass(frozen=True)
 class _Content:
-    """What a database holds: its tables, its schema revision, and the artifact location of experiment 0."""
+    """What a database holds: its tables, its schema revision, and the artifact location of experiment 0.
+
+    ``proxied_experiments`` and ``proxied_runs`` are the numbers of those whose artifacts a server stores itself.
+    """
 
     tables: List[str]
     revision: Optional[str]
     default_location: Optional[str]
+    proxied_experiments: int = 0
+    proxied_runs: int = 0
+
+    def is_proxied(self, writable: bool) -> bool:
+        """Tell whether a server's artifacts are needed: of a source those of its runs."""
+        return bool(self.proxied_runs or (writable and self.proxied_experiments))
 
 
 def scheme_of(uri: str) -> str:
@@ -63,6 +73,18 @@ def scheme_of(uri: str) -> str:
         return uri
     match = _SCHEME.match(uri)
     return match[1].lower() if match else ""
+
+
+def artifact_folder(uri: str) -> str:
+    """Return the folder that MLflow puts artifacts of a local store in unless it is told otherwise.
+
+    :param uri: Tracking URI of the store.
+    :return: Its path; empty if the URI does not tell.
+    """
+    scheme = scheme_of(uri)
+    if scheme.partition("+")[0] == "sqlite":
+        return os.path.join(os.path.dirname(_sqlite_path(uri)[0]), "mlruns")
+    return _path_of(uri) if scheme in ("", "file") else ""
 
 
 def open_store(uri: str, folder: str, *, writable: bool) -> Store:
@@ -119,7 +141,7 @@ def _open_sqlite(uri: str, folder: str, writable: bool) -> Store:
         f"sqlite:///{served}{query if writable else ''}",
         name,
         _root_in_use(content.default_location) or Path(beside, "mlruns").as_uri(),
-        _proxied_artifacts(beside),
+        _proxied_artifacts(name, [beside, os.getcwd()], content.is_proxied(writable)),
         upgrade=older,
     )
 
@@ -132,12 +154,10 @@ def _open_database(uri: str, writable: bool) -> Store:
         raise BadInput(_how_to_upgrade(name, name + note))
     root = _root_in_use(content.default_location)
     if writable and root and root.startswith("mlflow-artifacts:") and not os.environ.get(_DESTINATION_VARIABLE):
-        raise BadInput(
-            f"{name} belongs to a server that stores artifacts itself: give that server's URL, or set "
-            f"{_DESTINATION_VARIABLE} to its --artifacts-destination"
-        )
+        raise _belongs_to_server(name)
     here = os.getcwd()
-    return Store(uri, name, root or Path(here, "mlruns").as_uri(), _proxied_artifacts(here))
+    artifacts = _proxied_artifacts(name, [here], content.is_proxied(writable))
+    return Store(uri, name, root or Path(here, "mlruns").as_uri(), artifacts)
 
 
 def _sqlite_path(uri: str) -> Tuple[str, str]:
@@ -216,6 +236,8 @@ def _content(tables: List[str], first_row: Callable[[str], Any]) -> _Content:
         tables,
         value("alembic_version", "SELECT version_num FROM alembic_version"),
         value("experiments", "SELECT artifact_location FROM experiments WHERE experiment_id = 0"),
+        int(value("experiments", _COUNT.format("experiments", "artifact_location")) or 0),
+        int(value("runs", _COUNT.format("runs", "artifact_uri")) or 0),
     )
 
 
@@ -293,9 +315,11 @@ def _open_folder(path: str, folder: str, writable: bool) -> Store:
         others = set(os.listdir(path)) - {_TRASH, _REGISTRY} if os.path.isdir(path) else set()
         if others:
             raise BadInput(f"{path} is not a folder of MLflow: it holds {sorted(others)[0]!r} and no experiment")
-    root = _root_in_use(_default_location(path)) or Path(path).as_uri()
+    root = _root_in_use(_location(path, "0")) or Path(path).as_uri()
     served = path if writable else _view(path, found, folder)
-    return Store(Path(served).as_uri(), path, root, _proxied_artifacts(os.path.dirname(path)))
+    proxied = any(_is_proxied(path, name, writable) for name in found)
+    artifacts = _proxied_artifacts(path, [os.path.dirname(path), os.getcwd()], proxied)
+    return Store(Path(served).as_uri(), path, root, artifacts)
 
 
 def _folders(path: str) -> List[str]:
@@ -328,9 +352,16 @@ def _view(path: str, found: List[str], folder: str) -> str:
     return view
 
 
-def _default_location(path: str) -> Optional[str]:
+def _is_proxied(path: str, name: str, writable: bool) -> bool:
+    """Tell whether a server stores an experiment's artifacts itself; of a source only if it has runs."""
+    if not (_location(path, name) or "").startswith("mlflow-artifacts:"):
+        return False
+    return writable or any(_is_experiment(path, entry.path) for entry in os.scandir(os.path.join(path, name)))
+
+
+def _location(path: str, name: str) -> Optional[str]:
     try:
-        text = Path(path, "0", "meta.yaml").read_text(encoding="utf-8")
+        text = Path(path, name, "meta.yaml").read_text(encoding="utf-8")
     except OSError:
         return None
     match = re.search(r"^artifact_location: (\S+)$", text, re.MULTILINE)
@@ -357,10 +388,28 @@ def _root_in_use(location: Optional[str]) -> Optional[str]:
     return root if os.path.isdir(path) or os.path.isdir(os.path.dirname(path)) else None
 
 
-def _proxied_artifacts(beside: str) -> str:
-    """Return where ``mlflow server`` put the files of ``mlflow-artifacts:`` locations, unless it was told otherwise."""
+def _proxied_artifacts(name: str, places: List[str], needed: bool) -> str:
+    """Return where ``mlflow server`` put the files of ``mlflow-artifacts:`` locations.
+
+    :param name: The store, for messages.
+    :param places: Folders in which a server may have run that was not told where to put them.
+    :param needed: The store has such locations: a wrong place would look as if there were no files.
+    :raises BadInput: It is needed and not known.
+    """
     told = os.environ.get(_DESTINATION_VARIABLE)
     if told:
+        if needed and scheme_of(told) in ("", "file") and not os.path.isdir(_path_of(told)):
+            raise BadInput(f"{_DESTINATION_VARIABLE} names {told}, and there is no such folder")
         return told
-    places = [os.path.join(place, "mlartifacts") for place in (beside, os.getcwd())]
-    return Path(next((place for place in places if os.path.isdir(place)), places[0])).as_uri()
+    folders = [os.path.join(place, "mlartifacts") for place in places]
+    found = next(filter(os.path.isdir, folders), None)
+    if needed and found is None:
+        raise _belongs_to_server(name)
+    return Path(found or folders[0]).as_uri()
+
+
+def _belongs_to_server(name: str) -> BadInput:
+    return BadInput(
+        f"{name} belongs to a server that stores artifacts itself: give that server's URL, or set "
+        f"{_DESTINATION_VARIABLE} to its --artifacts-destination"
+    )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import email.utils
+import logging
 import os
 import random
+import re
 import socket
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -17,12 +20,15 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import InsecureRequestWarning
 from urllib3.util.retry import Retry
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.credentials import Connection
 from mlflow_migration.client.errors import Gone, NotFound, Refused, Stopped, Unauthorized, Unavailable, redact
 from mlflow_migration.client.gate import Gate
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Params = Union[Mapping[str, Any], Sequence[Tuple[str, Any]]]
@@ -91,12 +97,17 @@ class RestClient:
             "cert": connection.cert,
             "proxies": {} if direct else settings["proxies"],
         }
+        if not settings["verify"] and self.url.startswith("https:"):
+            # urllib3 would say it again and again, with a line of code
+            warnings.filterwarnings("ignore", category=InsecureRequestWarning)
+            _log.warning("The certificate of %s is not checked.", connection.uri)
         self._retries = int(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") or 8)
         self._timeout = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") or 120)
         self._reads, self._writes = Gate(workers), Gate(workers)
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self.requests_sent = 0
+        self._answered = False
         self._missing: Dict[str, bool] = {}
 
     def close(self) -> None:
@@ -245,7 +256,7 @@ class RestClient:
                     return response
                 error = _error_of(response, method, path, self.connection.uri)
             except _BROKEN as ex:
-                error = Unavailable(f"{method} {path}: no reply from {self.connection.uri}: {redact(_innermost(ex))}")
+                error = self._no_reply(f"{method} {path}", ex)
             if isinstance(error, Refused):
                 raise error
             if error.http_status_code in (429, 503):
@@ -296,6 +307,7 @@ class RestClient:
                 with self._lock:
                     self.requests_sent += 1
                 response = self._adapter.send(request, stream=stream, timeout=(30, timeout), **self._send_options)
+                self._answered = True
                 if not response.is_redirect or method != "GET":
                     if not stream:
                         response.content  # noqa: B018 -- read here, where a reply that breaks off is asked for again
@@ -321,8 +333,16 @@ class RestClient:
         else:
             if response.status_code not in _NOBODY:
                 return error
-        text = f"{self.connection.uri} does not answer any more: {error.message}"
+        how = "does not answer any more" if self._answered else "can't be reached"
+        text = f"{self.connection.uri} {how}: {error.kwargs.get('reason') or error.message}"
         return Gone(text, http_status_code=error.http_status_code)
+
+    def _no_reply(self, what: str, ex: BaseException) -> Unavailable:
+        reason = redact(_CONNECTION.sub("", _innermost(ex)))
+        for sign, hint in _NEVER.items():
+            if sign in reason:
+                raise Gone(f"{self.connection.uri} can't be reached: {reason}: {hint}") from ex
+        return Unavailable(f"{what}: no reply from {self.connection.uri}: {reason}", reason=reason)
 
     def _wait(self, attempt: int, error: Unavailable) -> None:
         if self._closed.wait(self._pause(attempt, error.kwargs.get("retry_after"))):
@@ -454,6 +474,15 @@ def _retry_after(response: requests.Response) -> Optional[float]:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError):  # neither seconds nor a date; which error depends on the Python
         return None
+
+
+#: errors that asking again can't heal, and what may
+_NEVER = {
+    "CERTIFICATE_VERIFY_FAILED": "MLFLOW_TRACKING_SERVER_CERT_PATH may name the certificate that is to be trusted",
+    "WRONG_VERSION_NUMBER": "it may be a server for http://, without TLS",
+}
+#: urllib3 begins its messages with the object that failed
+_CONNECTION = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 
 
 def _innermost(ex: BaseException) -> str:

@@ -61,6 +61,10 @@ class Tracking:
         self.uri = rest.connection.uri
         self.is_private = False
         """Whether it is a server of our own in front of a local store."""
+        self.artifact_folder: Optional[str] = None
+        """Folder with the artifacts of a local store that is a source; empty if that is not known."""
+        self.absent: Set[str] = set()
+        """Folders of experiments that are not on this machine, so that nobody knows what was in them."""
         self.out_of_reach: Set[str] = set()
         """Artifact stores that only the server reaches: what has been found out about them so far."""
         self.shared: Dict[str, bool] = {}

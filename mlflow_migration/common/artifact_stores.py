@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse, urlsplit, urlunparse
 
 from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, NotFound, Refused
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.ledger import Ledger
 
 _SHARED_WITH_IT = 4  # of a directory that the server has, too: it and what holds other runs and logged models
 _BLOCK = 1024 * 1024
@@ -337,12 +338,38 @@ def _store(tracking: Tracking, uri: str, server: Store) -> Store:
         return ProxiedStore(tracking, root, server)
     local = _local_path(uri)
     if local is not None:
+        local = _found(tracking, local)
         direct = FallbackStore(LocalStore(local), server, local, tracking.out_of_reach)
         return direct if tracking.is_private else ServersDirectoryStore(local, direct, server, tracking.shared)
     if urlsplit(uri).scheme == "mlflow-artifacts":
         return server  # another server's proxy: this side's credentials are not for it
     parts = urlsplit(uri)
     return FallbackStore(RepositoryStore(uri), server, f"{parts.scheme}://{parts.netloc}", tracking.out_of_reach)
+
+
+def note_absent(tracking: Tracking, ledger: Ledger) -> None:
+    """Note which folders of a local store could not be found: artifacts that were there would be missed by nobody."""
+    for place in sorted(tracking.absent):
+        ledger.note(f"There is no folder {place} on this machine: artifacts that were in it are not copied.")
+
+
+def _found(tracking: Tracking, root: str) -> str:
+    """Return where an artifact root of a local store is now: its folder may have been moved since, or deleted.
+
+    What can't be found is remembered; an experiment that never had artifacts has no folder either.
+    """
+    if tracking.artifact_folder is None or os.path.isdir(root):
+        return root
+    parts = root.split("/")
+    for below in ("", ".trash"):
+        for depth in (3, 4):  # EXPERIMENT/RUN/artifacts, EXPERIMENT/models/MODEL/artifacts
+            place = os.path.join(tracking.artifact_folder, below, *parts[-depth:])
+            if tracking.artifact_folder and os.path.isdir(os.path.dirname(place)):
+                return place
+    experiment = "/".join(parts[: -3 if parts[-3:-2] == ["models"] else -2])
+    if not os.path.isdir(experiment):
+        tracking.absent.add(experiment)
+    return root
 
 
 def _local_path(uri: str) -> Optional[str]:

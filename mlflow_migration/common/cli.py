@@ -48,7 +48,11 @@ class Command(click.Command):
 
 
 def command(
-    name: str, *option_names: str, common: Sequence[str] = COMMON, help: Optional[str] = None
+    name: str,
+    *option_names: str,
+    common: Sequence[str] = COMMON,
+    help: Optional[str] = None,
+    prints_data: bool = False,
 ) -> Callable[[Callable[..., int]], Command]:
     """Return a decorator that makes a click command of a function.
 
@@ -59,6 +63,7 @@ def command(
     :param option_names: Keys of options.OPTIONS, in the order of ``--help``.
     :param common: Keys of the options that come after these.
     :param help: Text of ``--help``; default is the command's line in umbrella.COMMANDS.
+    :param prints_data: What it prints on stdout is for programs, so messages go to stderr.
     """
 
     keys = (*option_names, *common)
@@ -67,7 +72,7 @@ def command(
         @functools.wraps(body)
         def callback(**values: Any) -> None:
             # in the order of --help, whatever that of the arguments
-            run_main(name, lambda: _start(body, {key: values[key] for key in keys}))
+            run_main(name, lambda: _start(body, {key: values[key] for key in keys}, prints_data))
 
         return Command(
             name,
@@ -80,14 +85,22 @@ def command(
     return decorate
 
 
-def _start(body: Callable[..., int], values: Dict[str, Any]) -> int:
-    log.configure(verbose=bool(values.get("verbose")), quiet=bool(values.get("quiet")))
+def _start(body: Callable[..., int], values: Dict[str, Any], prints_data: bool) -> int:
+    log.configure(verbose=bool(values.get("verbose")), quiet=bool(values.get("quiet")), to_stderr=prints_data)
     _log.info("Options:")
     for key, value in values.items():
         _log.info("  %s: %s", key, options.loggable(key, value))
     if values.pop("use_threads", None) is False:
         values["workers"] = 1
     return body(**values)
+
+
+def echo(text: str) -> None:
+    """Print a text on stdout; that nobody reads it any more is no error."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        log.drop_stdout()
 
 
 def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> int:
@@ -118,7 +131,7 @@ def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> 
             ledger.close()
         finally:
             if show and (ledger.begun or not ledger.stopped):
-                click.echo(ledger.summary())
+                echo(ledger.summary())
     return ledger.exit_status
 
 

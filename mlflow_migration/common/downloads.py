@@ -27,37 +27,50 @@ class Downloads:
     def __init__(self, job: Job, owner: str, target: ExportDir, folder: str, info: Optional[Json]) -> None:
         self._job, self._owner, self._target, self._folder = job, owner, target, folder
         self._before: Dict[str, Json] = {entry["path"]: entry for entry in (info or {}).get("artifacts", ())}
+        self.gone: List[str] = []
+        """Paths of files that the source no longer has, and that are kept."""
 
     def all_there(self) -> bool:
         """Tell whether the directory still has what the earlier export saved."""
         return all(map(self._saved, self._before))
 
-    def fetch(self, store: Store, files: Optional[Sequence[File]], recheck: bool, problems: List[str]) -> List[Json]:
-        """Bring files here that are not here yet, and remove others: nothing vouches for those any more.
+    def fetch(
+        self, store: Store, listed: Optional[Sequence[File]], wanted: Sequence[File], recheck: bool, problems: List[str]
+    ) -> List[Json]:
+        """Bring files here that are not here yet.
 
-        Where the source can't give a file, what has been saved of it stays: that may be all that is left of it.
+        What an earlier export has saved stays where the source can't give it, no longer has it, or it is not wanted
+        this time: that may be all that is left of it. Only what has changed at the source and is not wanted goes.
 
-        :param files: The files that are wanted; None if the source could not list them.
+        :param listed: The files that the source has; None if that is not known.
+        :param wanted: Those of them that are wanted.
         :param recheck: Read files again that are here.
         :param problems: Gets a sentence for each file that can't be read; each is recorded, too.
-        :return: For each file that is here now its path, ``size`` in bytes and ``sha256``.
+        :return: For each file that is here now its path, ``size`` in bytes and ``sha256``, and ``gone`` if the source
+            no longer has it.
         """
-        if files is None:
-            stored = list(filter(None, map(self._saved, self._before)))
-        else:
-            stored = self._read(store, files, recheck, problems)
-        for path in set(self._before).difference(entry["path"] for entry in stored):
+        sizes = None if listed is None else {file.path: file.size for file in listed}
+        stored = {entry["path"]: entry for entry in self._read(store, wanted, recheck, problems)}
+        for path in self._before.keys() - stored.keys():
+            there = self._saved(path)
+            gone = sizes is not None and path not in sizes
+            if there and (sizes is None or gone or sizes[path] == there["size"]):
+                stored[path] = {**there, **({"gone": True} if gone else {})}
+                continue
             with suppress(BadDirectory):  # no file of ours
                 self._target.remove(self._name(path))
-        return stored
+        self.gone = sorted(path for path, entry in stored.items() if entry.get("gone"))
+        self._job.ledger.add(gone=len(self.gone))
+        return [stored[path] for path in sorted(stored)]
 
     def _read(self, store: Store, files: Sequence[File], recheck: bool, problems: List[str]) -> List[Json]:
         def fetch(file: File) -> Json:
             there = self._saved(file.path)
             if there and not recheck and there["size"] == file.size:
-                return there
+                return {name: value for name, value in there.items() if name != "gone"}
             found = download(store, file.path, self._target, self._name(file.path))
             self._job.progress.advance(0, bytes=found["size"])
+            self._job.ledger.add(artifacts=1, bytes=found["size"])
             return {"path": file.path, **found}
 
         stored: List[Json] = []
@@ -83,3 +96,8 @@ class Downloads:
         except BadDirectory:
             return None  # a symbolic link, or a name that no export has written
         return entry if there else None
+
+
+def kept(gone: Sequence[str]) -> List[str]:
+    """Return a sentence on files that the source no longer has; none if there are none."""
+    return [f"kept, although the source no longer has them: {', '.join(gone)}"] if gone else []

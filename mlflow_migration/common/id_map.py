@@ -1,13 +1,13 @@
 """id_map.jsonl: which object became which, and what the destination had when the last import left it.
 
 One line an object and import; the last one of an object counts. ``base`` is what a repeat compares with to tell what
-was changed at the source from what was changed at the destination.
+was changed at the source from what was changed at the destination. ``original`` is what no destination can have.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadInput, describe
@@ -17,7 +17,9 @@ from mlflow_migration.common.export_dir import ExportDir
 ID_MAP_FILE = "id_map.jsonl"
 
 Json = Dict[str, Any]
-_TYPES = {"base": dict, "content": dict, "begun": list, "losses": list, "fingerprint": str, "parent": str}
+_TYPES = {
+    "base": dict, "content": dict, "begun": list, "losses": list, "fingerprint": str, "parent": str, "original": dict,
+}  # fmt: skip
 
 
 class IdMap:
@@ -95,6 +97,15 @@ class IdMap:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def original(doc: Mapping[str, Any], *fields: str) -> Json:
+    """Return what the source's server had set itself, so that no destination can have it.
+
+    :param doc: The object as the export has it.
+    :param fields: Names of such fields; those without a value are left out.
+    """
+    return {name: doc[name] for name in fields if doc.get(name)}
 
 
 def _is_ours(entry: Json) -> bool:

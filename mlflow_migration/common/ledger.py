@@ -12,13 +12,15 @@ from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory, BadInput, Stopped, describe, redact
 from mlflow_migration.common.append_log import AppendLog
 from mlflow_migration.common.options import loggable
+from mlflow_migration.common.progress import megabytes
 
 if TYPE_CHECKING:
     from mlflow_migration.common.export_dir import ExportDir
 
 LEDGER_FILE = "ledger.jsonl"
 STATUSES = ("copied", "updated", "unchanged", "incomplete", "skipped", "differs", "failed")
-_EXPLAINED = ("failed", "incomplete", "differs")
+_EXPLAINED = {"failed": "Not whole", "incomplete": "Not whole", "differs": "Left alone"}
+_SIDES = {"read": "from", "write": "to"}
 _SHOWN = 20
 _INTERRUPTED = "interrupted"
 
@@ -46,12 +48,14 @@ class Ledger:
         self.notes: List[str] = []
         self.path: Optional[str] = None
         self.stopped: Optional[str] = None
+        self._servers: Dict[str, str] = {}
         self._under_way = False
         self._dry_run = bool(options.get("dry_run"))
         self._accepted = frozenset(accept_loss)
         self._expected: Counter[str] = Counter()
         self._reasons: Dict[str, List[str]] = {status: [] for status in _EXPLAINED}
         self._skipped: Counter[Tuple[str, str]] = Counter()
+        self._amounts: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._file: Optional[AppendLog] = None
@@ -140,6 +144,24 @@ class Ledger:
         with self._lock:
             self._expected[kind] += n
 
+    def server(self, action: str, uri: str) -> None:
+        """Write which server this command works on.
+
+        :param action: "read" or "write".
+        :param uri: Its URI.
+        """
+        with self._lock:
+            self._servers[action] = redact(uri)
+            self._write({"event": "server", "action": action, "uri": redact(uri)})
+
+    def add(self, **amounts: int) -> None:
+        """Add to what this command has carried: ``artifacts`` and their ``bytes``, ``points`` of metrics.
+
+        ``gone`` are artifacts that a directory keeps and the source no longer has.
+        """
+        with self._lock:
+            self._amounts.update(amounts)
+
     def stop(self, ex: BaseException) -> None:
         """Write that an error or the user ended the work before its end: the exit status is 1."""
         with self._lock:
@@ -177,7 +199,7 @@ class Ledger:
             if self._file is None:
                 return
             end: Dict[str, Any] = {"event": "end", "time": _now(), "command": self.command}
-            end.update(counts=self.counts, exit_status=self.exit_status)
+            end.update(counts=self.counts, carried=dict(self._amounts), exit_status=self.exit_status)
             if self.stopped:
                 end["stopped"] = self.stopped
             if self.unreconciled:
@@ -194,9 +216,11 @@ class Ledger:
 
     def summary(self) -> str:
         """Return the counts as a plain-text table, then why objects are not whole."""
-        lines = [f"{self.command}: nothing was written; this is what would be done" if self._dry_run else self.command]
+        sides = [f" {word} {self._servers[action]}" for action, word in _SIDES.items() if action in self._servers]
+        title = self.command + "".join(sides)
+        lines = [f"{title}: nothing was written; this is what would be done" if self._dry_run else title]
         lines += [f"Note: {_printable(note)}" for note in self.notes]
-        lines += [""] + self._table()
+        lines += [""] + self._table() + self._carried()
         if self._losses:
             lines += ["", "Accepted losses: " + ", ".join(f"{kind} of {n}" for kind, n in sorted(self._losses.items()))]
         if self._skipped:
@@ -232,14 +256,24 @@ class Ledger:
         ]
 
     def _explanations(self) -> List[str]:
-        shown = [text for status in _EXPLAINED for text in self._reasons[status]][:_SHOWN]
-        if not shown:
-            return []
-        total = sum(of_kind.get(status, 0) for of_kind in self.counts.values() for status in _EXPLAINED)
-        lines = ["", "Not whole:"] + [f"  {text}" for text in shown]
-        if total > len(shown):
-            lines.append(f"  and {total - len(shown)} more" + (f", see {redact(self.path)}" if self.path else ""))
+        lines: List[str] = []
+        for heading in dict.fromkeys(_EXPLAINED.values()):
+            statuses = [status for status in _EXPLAINED if _EXPLAINED[status] == heading]
+            shown = [text for status in statuses for text in self._reasons[status]][:_SHOWN]
+            if not shown:
+                continue
+            total = sum(of_kind.get(status, 0) for of_kind in self.counts.values() for status in statuses)
+            lines += ["", f"{heading}:"] + [f"  {text}" for text in shown]
+            if total > len(shown):
+                lines.append(f"  and {total - len(shown)} more" + (f", see {redact(self.path)}" if self.path else ""))
         return lines
+
+    def _carried(self) -> List[str]:
+        if self._dry_run or not {"run", "logged_model"} & self.counts.keys():
+            return []
+        artifacts, size, points, gone = (self._amounts[name] for name in ("artifacts", "bytes", "points", "gone"))
+        lines = ["", f"Carried: {artifacts:,} artifacts ({megabytes(size)} MB), {points:,} points of metrics"]
+        return lines + [f"Kept: {gone:,} artifacts that the source no longer has"] * bool(gone)
 
     def _write(self, line: Dict[str, Any]) -> None:
         if self._file is None:

@@ -12,6 +12,7 @@ import logging
 import logging.config
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Dict, Optional, TextIO
 
 from mlflow_migration.client.errors import BadInput, describe, redact
@@ -29,6 +30,19 @@ class StdoutHandler(logging.StreamHandler):  # type: ignore[type-arg]
     @property
     def stream(self) -> TextIO:
         return sys.stdout
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's own name)
+        """Go on without output when nobody reads it any more, as behind ``| head``."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            drop_stdout()
+        else:
+            super().handleError(record)
+
+
+def drop_stdout() -> None:
+    """Send what is still written to stdout nowhere: its reader is gone, and the work goes on."""
+    with suppress(OSError, ValueError):  # no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Redacting(logging.Formatter):
@@ -51,15 +65,16 @@ def getLogger(name: str) -> logging.Logger:  # noqa: N802  (the name that users 
     return logging.getLogger(PACKAGE if name == "__main__" else name)
 
 
-def configure(*, verbose: bool = False, quiet: bool = False) -> None:
+def configure(*, verbose: bool = False, quiet: bool = False, to_stderr: bool = False) -> None:
     """Configure logging as the variables say: called once, when a command starts.
 
     :param verbose: Show debug messages of this package.
     :param quiet: Show only warnings on the console; does not touch the user's own configuration file.
+    :param to_stderr: The console is stderr, as stdout is for data; likewise.
     :raises BadInput: A variable names something that can't be used.
     """
     path = _variable("LOG_CONFIG_FILE")
-    config = _read(path) if path else _default(quiet)
+    config = _read(path) if path else _default(quiet, to_stderr)
     try:
         logging.config.dictConfig(config)
     except (ValueError, TypeError, AttributeError, ImportError, OSError) as ex:
@@ -88,8 +103,10 @@ def _read(path: str) -> Dict[str, Any]:
     return config
 
 
-def _default(quiet: bool) -> Dict[str, Any]:
+def _default(quiet: bool, to_stderr: bool) -> Dict[str, Any]:
     config = copy.deepcopy(default_logging_config.config)
+    if to_stderr:
+        config["handlers"]["console"]["class"] = "logging.StreamHandler"
     if quiet:
         config["handlers"]["console"]["level"] = "WARNING"
     log_format = _variable("LOG_FORMAT")

@@ -92,6 +92,8 @@ class _CommaList(click.ParamType):  # type: ignore[type-arg]  # older clicks can
         if isinstance(value, (list, tuple)):
             return list(value)
         items = [item.strip() for item in value.split(",") if item.strip()]
+        if not items:
+            self.fail("the list is empty", param, ctx)  # such as an unset variable of a shell: all is not meant
         if not self.choices:
             return items
         known = {choice.lower(): choice for choice in self.choices}
@@ -241,6 +243,12 @@ def _join(_ctx: click.Context, _param: click.Parameter, values: Sequence[Sequenc
     return [item for items in values for item in items]
 
 
+def _filled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise click.BadParameter("it is empty", ctx, param)
+    return value
+
+
 def click_option(key: str) -> click.Option:
     """Return the option for a click command.
 
@@ -256,7 +264,7 @@ def click_option(key: str) -> click.Option:
         required=option.required,
         multiple=option.multiple,
         show_default=option.default is not None,
-        callback=_join if option.multiple else None,
+        callback=_join if option.multiple else _filled if option.required else None,
         help=option.help,
         **default,
     )

@@ -79,8 +79,8 @@ class Progress:
             parts[0] += f" ({100 * self.done // self.total} %)"
         parts.append(f"{rate:.1f}/s")
         if self.done_bytes:
-            of_total = f" of {_megabytes(self.total_bytes)}" if self.total_bytes else ""
-            parts.append(f"{_megabytes(self.done_bytes)}{of_total} MB")
+            of_total = f" of {megabytes(self.total_bytes)}" if self.total_bytes else ""
+            parts.append(f"{megabytes(self.done_bytes)}{of_total} MB")
         if rate and self.total > self.done:
             parts.append(f"{_duration((self.total - self.done) / rate)} left")
         return ", ".join(parts)
@@ -115,7 +115,8 @@ def _live_bar(title: str) -> Any:
     return bar, task
 
 
-def _megabytes(number: int) -> str:
+def megabytes(number: int) -> str:
+    """Return a number of bytes in MiB, such as ``1,234.5``."""
     return f"{number / 2**20:,.1f}"
 
 

@@ -14,7 +14,7 @@ _log = log.getLogger(__name__)
 
 
 def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action: str) -> None:
-    """Say first what may be missing for lack of rights.
+    """Say first which server it is, and what may be missing for lack of rights.
 
     :param tracking: The server that will be asked.
     :param ledger: Gets a note unless it is known that all is visible.
@@ -22,6 +22,7 @@ def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action
     :param action: "read" or "write", for the words.
     :raises BadInput: ``require_admin`` is given and it is not known that the credentials see everything.
     """
+    ledger.server(action, tracking.uri)
     problem = _problem(tracking, action)
     if problem is None:
         return

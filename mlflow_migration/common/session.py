@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Callable, Iterator, Mapping, Optional
 
-from mlflow_migration.client.errors import BadDirectory, BadInput
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import finish
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.ledger import LEDGER_FILE, Ledger
 from mlflow_migration.common.progress import Progress
 
 REPORT_DIR = "mlflow-migration-report"
@@ -25,7 +25,7 @@ def input_dir(path: str) -> ExportDir:
 
     :raises BadInput: There is none.
     """
-    directory = ExportDir(path)
+    directory = _no_file(ExportDir(path))
     if not directory.exists():
         raise BadInput(f"There is no directory {path} to import from.")
     return directory
@@ -38,12 +38,23 @@ def report_dir(given: Optional[str], fallback: Optional[ExportDir], dry_run: boo
     :param fallback: The directory of the export, which is taken if it can be written to; else ``REPORT_DIR`` below
         the working directory is.
     :param dry_run: Nothing will be written, so that is not tried.
+    :raises BadInput: It is a file, or can't be there.
     """
     if given:
-        return ExportDir(given)
+        return _no_file(ExportDir(given))
+    if fallback is not None:
+        _no_file(fallback)
     if fallback is not None and (dry_run or _writable(fallback)):
         return fallback
     return ExportDir(REPORT_DIR)
+
+
+def _no_file(directory: ExportDir) -> ExportDir:
+    if directory.is_local and os.path.isfile(directory.path):
+        raise BadInput(f"{directory.path} is a file, not a directory.")
+    if directory.path.startswith("/dbfs/") and not os.path.isdir("/dbfs"):
+        raise BadInput(f"{directory.path} can't be reached: only a cluster of Databricks has dbfs:/ as /dbfs.")
+    return directory
 
 
 def _writable(directory: ExportDir) -> bool:
@@ -87,12 +98,24 @@ def run_command(
     :param directory: Where the ledger goes; None keeps it in memory.
     :param title: What is counted, for the progress.
     """
-    ledger = Ledger(
-        None if options.get("dry_run") else directory, name, options, accept_loss=options.get("accept_loss") or ()
-    )
+    directory = None if options.get("dry_run") else directory
+    is_new = directory is not None and directory.is_local and not directory.exists()
+    ledger = Ledger(directory, name, options, accept_loss=options.get("accept_loss") or ())
 
     def body() -> None:
         with open_job(ledger, title, options) as job:
             work(job)
 
-    return finish(ledger, body)
+    try:
+        return finish(ledger, body)
+    except MlflowExportImportException:
+        if directory is not None and is_new and not ledger.begun:
+            _remove(directory)
+        raise
+
+
+def _remove(directory: ExportDir) -> None:
+    """Remove a new directory again, as the command could not start; what else is in it stays."""
+    with suppress(OSError):
+        os.unlink(os.path.join(directory.path, LEDGER_FILE))
+        os.rmdir(directory.path)

@@ -43,6 +43,18 @@ def mk_source_tags_mlflow_tag(tags: Mapping[str, str]) -> Dict[str, str]:
     return mk_source_tags(system, ExportTags.PREFIX_MLFLOW_TAG)
 
 
+def without_source_tags(tags: Mapping[str, str], there: Mapping[str, str]) -> Dict[str, str]:
+    """Return tags without source tags, for an object that has come back to where it was first: it needs none.
+
+    :param there: Tags of the original, which stay.
+    """
+    return {key: value for key, value in tags.items() if key in there or not _is_source_tag(key)}
+
+
+def _is_source_tag(key: str) -> bool:
+    return key.startswith(ExportTags.PREFIX_ROOT + ".")
+
+
 def fmt_timestamps(tag: str, dct: Mapping[str, Any], tags: Dict[str, str]) -> None:
     """Add a time, as milliseconds and as UTC text, to tags.
 

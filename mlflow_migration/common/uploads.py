@@ -129,6 +129,7 @@ class Uploads:
         self._check(path)
         self._store.write(path, lambda: self._open(path), self.sizes[path])
         self._job.progress.advance(0, bytes=self.sizes[path])
+        self._job.ledger.add(artifacts=1, bytes=self.sizes[path])
 
     def _open(self, path: str) -> BinaryIO:
         text = self._texts.get(path)

@@ -36,6 +36,11 @@ class HalfLedger(Ledger):
         if self._passes(kind, status):
             self._whole.record(kind, status, src_id, **details)
 
+    def add(self, **amounts: int) -> None:
+        """Add for the whole, if what is carried counts there."""
+        if self._passes("artifact", "copied"):
+            self._whole.add(**amounts)
+
     def accepts(self, loss: str) -> bool:
         """Tell whether the user accepts this kind of loss."""
         return self._whole.accepts(loss)

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, Refused
 from mlflow_migration.client.tracking import Tracking, tag_dict
+from mlflow_migration.common.artifact_stores import note_absent
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
@@ -105,6 +106,7 @@ class ExperimentExporter:
             run_ids=set(runs.whole), linked=runs.models, everything=self._selection.everything,
         )  # fmt: skip
         runs.exported_models = models
+        note_absent(self._tracking, self._job.ledger)
         self._write(experiment, directory, listing.order, runs, models)
         return runs
 

@@ -8,10 +8,14 @@ from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tu
 from mlflow_migration.client.errors import BadDirectory, BadInput, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.id_map import IdMap, original
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import logged_model_dirs, read_experiment, run_dirs
-from mlflow_migration.common.source_tags import mk_source_tags_mlflow_tag, set_source_tags_for_field
+from mlflow_migration.common.source_tags import (
+    mk_source_tags_mlflow_tag,
+    set_source_tags_for_field,
+    without_source_tags,
+)
 from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
 from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODEL_FILE
@@ -177,12 +181,14 @@ class ExperimentImporter:
             self._check(tags, tag_dict(self._there.get("tags")))
             base = {**{name: value for name, value in wanted.items() if name not in self._refused}, **self._instead}
             return self._lacking or "copied", "; ".join(self._refused.values()) or None, base
-        there = {"tag:" + key: short(value) for key, value in tag_dict(self._there.get("tags")).items()}
+        own = tag_dict(self._there.get("tags"))
+        there = {"tag:" + key: short(value) for key, value in own.items()}
         entry = self._found()
         known = entry["base"] if entry is not None else None
         if known is None and not self._settings.overwrite:
             # an experiment that was there before is somebody's own: its tags are left alone
-            different = sorted(name for name, value in wanted.items() if there.get(name) != value)
+            named = ("tag:" + key for key in without_source_tags(tags, own))
+            different = sorted(name for name in named if there.get(name) != wanted[name])
             reason = f"it was there before, so its tags are left alone: {words(different)}" if different else None
             return ("differs" if different else "unchanged"), reason, None
         todo = plan(wanted, there, known, self._settings.overwrite, unfinished=False)
@@ -248,14 +254,16 @@ class ExperimentImporter:
 
     def _is_ours(self, runs: RunImporter) -> bool:
         """Tell whether an import has made the experiment."""
-        return bool((self._there or {}).get("created")) or self._found() is not None or runs.only_copies
+        entry = self._found() or {}
+        return bool((self._there or {}).get("created")) or entry.get("base") is not None or runs.only_copies
 
     def _record(self, source: Json, status: str, reason: Optional[str], base: Optional[State]) -> None:
         src_id = str(source.get("experiment_id") or "")
         dst_id = str((self._there or {}).get("experiment_id") or "")
-        if (base is not None or self._found() is not None) and not self._job.dry_run:
+        if not self._job.dry_run:
             self._id_map.record(
                 "experiment", dst_id, self._name, dst_id, base=base, source=src_id,
+                original=original(source, "name", "creation_time", "last_update_time", "artifact_location"),
                 **({"unsettled": True} if self._unsettled else {}),
             )  # fmt: skip
         self._job.ledger.record(

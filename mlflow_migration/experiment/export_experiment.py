@@ -7,6 +7,7 @@ from typing import Any, List, Mapping, Optional, Tuple, Union
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.servers import open_tracking, with_client
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
@@ -19,11 +20,15 @@ from mlflow_migration.experiment.run_listing import Selection
 from mlflow_migration.run.export_run import note_databricks_options, settings_of
 from mlflow_migration.run.run_exporter import RunExporter
 
+_log = log.getLogger(__name__)
+
 SCRIPT = "export_experiment.py"
 
 
 def selection_of(options: Mapping[str, Any]) -> Selection:
     """Return which runs the options of a command select."""
+    if options.get("check_nested_runs") and not options.get("run_ids"):
+        _log.warning("--check-nested-runs has no effect without --run-ids.")
     return Selection(
         run_ids=tuple(options.get("run_ids") or ()),
         nested=bool(options.get("check_nested_runs")),

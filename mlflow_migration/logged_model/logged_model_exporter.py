@@ -11,7 +11,7 @@ from mlflow_migration.client.errors import MlflowExportImportException, NotFound
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import File, Store, logged_model_store
 from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files
-from mlflow_migration.common.downloads import Downloads
+from mlflow_migration.common.downloads import Downloads, kept
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
@@ -175,7 +175,8 @@ def export_one(
         job.ledger.record("logged_model", "unchanged", model_id, name=doc["name"])
         return
     if not job.dry_run:
-        stored = saved.fetch(store, None if files is None else wanted, settings.recheck, problems)
+        listed = None if settings.skip_artifacts else files
+        stored = saved.fetch(store, listed, wanted, settings.recheck, problems)
         info: Json = {"fingerprint": mark, "artifacts": stored, **({"incomplete": problems} if problems else {})}
         target.write_json(LOGGED_MODEL_FILE, envelope(settings.script, doc, info, tracking_uri=tracking.uri))
     job.ledger.record(
@@ -183,7 +184,7 @@ def export_one(
         "incomplete" if problems else "copied" if old is None else "updated",
         model_id,
         name=doc["name"],
-        reason="; ".join(problems) or None,
+        reason="; ".join(problems + kept(saved.gone)) or None,
         losses=["artifacts"] if problems else [],
     )
 

@@ -10,9 +10,10 @@ from mlflow_migration.client.errors import NotFound, Refused, describe
 from mlflow_migration.client.tracking import LOG_BATCH, MODEL_KEY, Tracking, tag_list
 from mlflow_migration.common.artifact_stores import logged_model_store
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.id_map import IdMap, original
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_logged_model
+from mlflow_migration.common.source_tags import set_source_tags_for_field, without_source_tags
 from mlflow_migration.common.three_way import Plan, State, number, plan, settled, short, words
 from mlflow_migration.common.uploads import Uploads, content_of
 from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS, flat
@@ -22,6 +23,7 @@ Json = Dict[str, Any]
 _SERVER_TAGS = frozenset({MODEL_KEY, "mlflow.modelVersions"})
 _FINAL = {"LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"}
 _PARAMS_AT_ONCE = 100
+_SET_BY_SERVER = ("experiment_id", "creation_timestamp", "last_updated_timestamp", "artifact_location")
 
 
 @dataclass
@@ -41,6 +43,7 @@ class ModelImporter:
     :param mlmodel_fix: Write the new ids into MLmodel files.
     :param overwrite: Write again what was edited at the destination.
     :param recheck: Compare the bytes of artifacts too.
+    :param source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     """
 
     def __init__(
@@ -53,9 +56,11 @@ class ModelImporter:
         mlmodel_fix: bool,
         overwrite: bool,
         recheck: bool,
+        source_tags: bool,
     ) -> None:
         self._tracking, self._job, self._experiment_id, self._id_map = tracking, job, experiment_id, id_map
         self._mlmodel_fix, self._overwrite, self._recheck = mlmodel_fix, overwrite, recheck
+        self._source_tags = source_tags
         self._sources: Dict[str, _Source] = {}
         self._by_run: Dict[str, List[str]] = {}
         self._measured: Dict[str, Dict[str, None]] = {}
@@ -89,6 +94,9 @@ class ModelImporter:
                 self._job.failed("logged_model", model_id, outcome.error)
                 continue
             doc, info = outcome.get()
+            if self._source_tags:
+                # its tag of the id may say whose copy it is itself
+                set_source_tags_for_field({key: doc[key] for key in doc if key != "model_id"}, doc["tags"])
             self._sources[model_id] = _Source(doc, info, directory)
             self._by_run.setdefault(doc["source_run_id"] or "", []).append(model_id)
             for metric in doc["metrics"]:
@@ -187,6 +195,8 @@ class ModelImporter:
         created = there is None
         if there is None:
             there = {**doc, "model_id": src_id} if self._job.dry_run else self._create(src_id, doc)
+        if there["model_id"] in _own_ids(src_id, doc):
+            doc = {**doc, "tags": without_source_tags(doc["tags"], there["tags"])}
         with self._lock:
             self.ids[src_id] = there["model_id"]
             self._locations[src_id] = (doc.get("artifact_location") or "", there.get("artifact_location") or "")
@@ -228,20 +238,20 @@ class ModelImporter:
             self._id_map.record(
                 "logged_model", self._experiment_id, src_id, there["model_id"],
                 base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint"),
-                content=content_of(source.info, missing),
+                content=content_of(source.info, missing), original=original(doc, *_SET_BY_SERVER),
                 **({"losses": sorted(losses)} if losses else {}),
             )  # fmt: skip
         self._record(src_id, doc, there, created, todo, problems, losses)
 
     def _find(self, src_id: str, doc: Json, entry: Optional[Json]) -> Optional[Json]:
-        there = self._by_key.get(src_id) or self._there.get((doc.get("tags") or {}).get(MODEL_KEY, ""))
+        own = _own_ids(src_id, doc)
+        there = next(filter(None, [self._by_key.get(src_id), *map(self._there.get, own)]), None)
         if there is not None:
             return there
         # deleted ones are not in any listing
         candidates = [entry["dst_id"]] if entry is not None else []
-        own = (doc.get("tags") or {}).get(MODEL_KEY)
         if doc.get("lifecycle_stage") == "deleted":
-            candidates += [own] if own else []
+            candidates += own
             linked = self._linked.get(doc.get("source_run_id") or "", ())
             candidates += [model_id for model_id in linked if model_id not in self._there]
         for model_id in candidates:
@@ -249,7 +259,7 @@ class ModelImporter:
                 found = flat(self._tracking.logged_model(model_id), deleted=True)
             except NotFound:
                 continue
-            it_came_from_here = model_id == own and found["experiment_id"] == self._experiment_id
+            it_came_from_here = model_id in own and found["experiment_id"] == self._experiment_id
             if it_came_from_here or found["tags"].get(MODEL_KEY) == src_id:
                 return found
         return None
@@ -369,6 +379,11 @@ class ModelImporter:
         for outcome in self._job.executor.gather(self._tracking.delete_logged_model, self._deletions):
             if outcome.error is not None and not isinstance(outcome.error, NotFound):
                 self._job.failed("lifecycle", self._deletions[outcome.item], outcome.error)
+
+
+def _own_ids(src_id: str, doc: Json) -> List[str]:
+    """Return the ids that a model has in the experiment that it came from, if it is imported there."""
+    return [model_id for model_id in (src_id, (doc.get("tags") or {}).get(MODEL_KEY)) if model_id]
 
 
 def _point(metric: Json, model_id: str) -> Json:

@@ -8,6 +8,7 @@ from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportI
 from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
+from mlflow_migration.common.artifact_stores import note_absent
 from mlflow_migration.common.artifacts import ArtifactFilter
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
@@ -74,6 +75,7 @@ def export_one_run(
         tracking, job, experiment_id, directory, settings.for_models(SCRIPT),
         run_ids=set(exporter.whole), linked=exporter.models, everything=False,
     )  # fmt: skip
+    note_absent(tracking, job.ledger)
     return exporter
 
 

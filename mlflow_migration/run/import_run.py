@@ -56,6 +56,7 @@ def model_importer(
     return ModelImporter(
         tracking, job, experiment_id, id_map,
         mlmodel_fix=settings.mlmodel_fix, overwrite=settings.overwrite, recheck=settings.recheck,
+        source_tags=settings.source_tags,
     )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def import_one_run(
             runs.load(f"tags.`{RUN_KEY}` = '{wanted}'")
         for key in RELATIVES:
             runs.load(f"tags.`{key}` = '{src_id}'")
-        for own in filter(None, (doc["tags"].get(RUN_KEY),)):
+        for own in {src_id, doc["tags"].get(RUN_KEY, "")} - {""}:
             _load_own(tracking, runs, experiment_id, own)
     models.load(model_dirs, {src_id}, existed=experiment is not None)
     if models.any:

@@ -10,7 +10,7 @@ from mlflow_migration.client.errors import MlflowExportImportException, describe
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifact_stores import File, Presence, run_store
 from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files
-from mlflow_migration.common.downloads import Downloads
+from mlflow_migration.common.downloads import Downloads, kept
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import old_info
@@ -192,13 +192,13 @@ class RunExporter:
         run = canonical(item.run)
         run["model_inputs"] = self._model_inputs(item)
         store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
-        wanted = None if item.files is None else item.chosen
-        # files that nothing vouches for any more must not outlive the text that named them
-        stored = item.saved.fetch(store, wanted, self._settings.recheck, item.problems)
+        listed = None if self._settings.skip_artifacts else item.files
+        stored = item.saved.fetch(store, listed, item.chosen, self._settings.recheck, item.problems)
         text, side_file = metrics.finish()
         info: Json = {"fingerprint": item.fingerprint, "num_metric_points": metrics.points, "artifacts": stored}
         if item.problems:
             info["incomplete"] = item.problems
+        self._job.ledger.add(points=metrics.points)
         item.target.write_json(RUN_FILE, run_json(run, text, side_file, info, self._script, self._tracking.uri))
         self._done(item)
 
@@ -228,7 +228,7 @@ class RunExporter:
             status or ("incomplete" if item.problems else "updated" if item.old is not None else "copied"),
             item.run_id,
             name=item.run["info"].get("run_name"),
-            reason="; ".join(item.problems) or None,
+            reason="; ".join(item.problems + kept(item.saved.gone)) or None,
             losses=["artifacts"] if item.problems else [],
         )
         self._job.progress.advance()

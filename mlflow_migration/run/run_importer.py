@@ -12,10 +12,15 @@ from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable, d
 from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
 from mlflow_migration.common.artifact_stores import Presence, Store, run_store
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.id_map import IdMap, original
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_info, read_run
-from mlflow_migration.common.source_tags import ExportTags, mk_source_tags, mk_source_tags_mlflow_tag
+from mlflow_migration.common.source_tags import (
+    ExportTags,
+    mk_source_tags,
+    mk_source_tags_mlflow_tag,
+    without_source_tags,
+)
 from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
 from mlflow_migration.common.uploads import Uploads, content_of
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
@@ -172,7 +177,7 @@ class RunImporter:
             self._import_models(src_id, json_codec.loads(self._by_key[src_id]))
         else:
             run = self._read(src_id, source, self._info(source), "")
-            there = self._by_id.get(run.doc["tags"].get(RUN_KEY, ""))
+            there = self._original(run)
             if there is not None:
                 run.dst = json_codec.loads(there)
                 with self._lock:
@@ -212,7 +217,7 @@ class RunImporter:
                 return entry["dst_id"]  # type: ignore[no-any-return]
         run = self._read(src_id, source, info, mark)
         if there is None:
-            there = self._by_id.get(run.doc["tags"].get(RUN_KEY, ""))  # it came from here
+            there = self._original(run)
         if self._job.dry_run and there is None:
             self._import_models(src_id, {})
             self._foretell(run)
@@ -234,6 +239,10 @@ class RunImporter:
             run.begun = frozenset({"lifecycle"})  # deleting it is the last that an import does
         self._bring_up_to_date(run, base)
         return run.dst_id
+
+    def _original(self, run: _Run) -> Optional[bytes]:
+        """Return the destination's own run that the source's is, or is a copy of, if it came from here."""
+        return self._by_id.get(run.src_id) or self._by_id.get(run.doc["tags"].get(RUN_KEY, ""))
 
     def _foretell(self, run: _Run) -> None:
         """Record what would become of a run that is not there."""
@@ -391,10 +400,13 @@ class RunImporter:
 
     def _bring_up_to_date(self, run: _Run, base: Optional[State]) -> None:
         # once: what other threads import meanwhile would change it
+        own = tag_dict((run.dst.get("data") or {}).get("tags"))
+        came_from_here = run.src_id not in self._by_key and not run.created
+        if came_from_here:
+            run.tags = without_source_tags(run.tags, own)
         run.mapped = {key: self._map_tag(key, value) for key, value in run.tags.items()}
-        if run.src_id not in self._by_key and not run.created:
-            # it came from here: whose id that is may only show when the run's parent is read
-            own = tag_dict((run.dst.get("data") or {}).get("tags"))
+        if came_from_here:
+            # whose id that is may only show when the run's parent is read
             run.mapped.update({key: own[key] for key in _ID_TAGS & set(run.tags) if key in own})
         uploads = self._uploads(run.dst["info"])
         uploads.open(run.source, ARTIFACTS, run.sizes, self._replacements(run))
@@ -553,6 +565,7 @@ class RunImporter:
                 "run", self._experiment_id, run.src_id, run.dst_id, fingerprint=run.fingerprint,
                 content=content_of(run.info, run.missing), parent=run.doc["tags"].get(PARENT),
                 base={**settled(wanted, base, todo, run.missing), **run.instead},
+                original=original(run.doc["info"], "experiment_id", "artifact_uri"),
                 **({"inherited": inherited} if inherited else {}),
                 **({"losses": sorted(run.losses)} if run.losses else {}),
             )  # fmt: skip

@@ -66,6 +66,7 @@ class RunWriter:
     def _send(self, metrics: List[Json], params: List[Json], tags: List[Json]) -> None:
         try:
             self._tracking.log_batch(self._run_id, metrics, params, tags)
+            self._job.ledger.add(points=len(metrics))
         except Refused as ex:
             # 413: a web server in between takes no request of that size
             if ex.http_status_code not in (400, 413) or "must be in the 'active'" in ex.message:

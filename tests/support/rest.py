@@ -227,6 +227,11 @@ class Rest:
         if reply.status_code >= 300:
             raise RestError(reply.status_code, reply.text)
 
+    def delete_file(self, root_uri: str, path: str) -> None:
+        """Delete an artifact below a root that the server proxies."""
+        where = f"{urlsplit(root_uri).path.strip('/')}/{path}"
+        self.call("DELETE", f"/api/2.0/mlflow-artifacts/artifacts/{quote(where)}")
+
 
 def noise(seed: str, size: int) -> bytes:
     """Bytes that do not compress and are the same for the same seed."""

@@ -19,6 +19,8 @@ from mlflow_migration.common.artifact_stores import (
     ServerReadStore,
     ServersDirectoryStore,
     Store,
+    _found,
+    note_absent,
 )
 
 RENAMED = ["a%41", "50%25", "x?", "x;", "x#", "a\nb", "d%2Fx/file", "%FF"]
@@ -199,3 +201,38 @@ def test_a_path_of_nowhere_near(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="not from here"):
         put(directory_store(tmp_path / "data" / "of" / "another", server, {}), "a.txt")
     assert os.listdir(tmp_path) == []
+
+
+class Local:
+    """What is known of a local store that is a source."""
+
+    def __init__(self, folder: Path) -> None:
+        self.artifact_folder, self.absent, self.notes = str(folder), set(), []  # type: str, Set[str], List[str]
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize("below", ["", ".trash"])
+@pytest.mark.parametrize("root", ["1/run/artifacts", "1/models/m-1/artifacts"])
+def test_artifacts_of_a_store_that_was_moved_are_found(tmp_path: Path, root: str, below: str) -> None:
+    local = Local(tmp_path / "new")
+    (tmp_path / "new" / below / root).mkdir(parents=True)
+    place = str(tmp_path / "new" / below / root)
+    assert _found(local, str(tmp_path / "old" / root)) == place  # type: ignore[arg-type]
+    (tmp_path / "old" / root).mkdir(parents=True)
+    assert _found(local, str(tmp_path / "old" / root)) == str(tmp_path / "old" / root)  # type: ignore[arg-type]
+    assert not local.absent
+
+
+@pytest.mark.parametrize("root", ["1/run/artifacts", "1/models/m-1/artifacts"])
+def test_artifacts_that_cannot_be_found_are_told(tmp_path: Path, root: str) -> None:
+    local = Local(tmp_path / "new")
+    assert _found(local, str(tmp_path / "old" / root)) == str(tmp_path / "old" / root)  # type: ignore[arg-type]
+    note_absent(local, local)  # type: ignore[arg-type]
+    assert len(local.notes) == 1 and str(tmp_path / "old" / "1") + " " in local.notes[0]
+    # a run or logged model without artifacts has no folder either
+    (tmp_path / "old" / "1").mkdir(parents=True)
+    local = Local(tmp_path / "new")
+    _found(local, str(tmp_path / "old" / root))  # type: ignore[arg-type]
+    assert not local.absent

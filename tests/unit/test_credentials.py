@@ -126,15 +126,18 @@ def test_mlflow_is_not_imported():
 
 
 def test_uri_default(env):
-    with pytest.raises(BadInput, match="MLFLOW_MIGRATION_SRC_TRACKING_URI or MLFLOW_TRACKING_URI"):
+    with pytest.raises(BadInput, match="--src-mlflow-uri, or set MLFLOW_MIGRATION_SRC_TRACKING_URI or MLFLOW_TRACK"):
+        resolve_uri(None, "src", two_sided=True)
+    with pytest.raises(BadInput, match="--tracking-uri, or set MLFLOW_TRACKING_URI"):
         resolve_uri(None, "src")
     env(DATABRICKS_RUNTIME_VERSION="15.4")
     assert resolve_uri(None) == "databricks"
     env(MLFLOW_TRACKING_URI=HOME)
     assert resolve_uri(None, "src") == HOME
     env(MLFLOW_MIGRATION_SRC_TRACKING_URI=OTHER)
-    assert resolve_uri(None, "src") == OTHER
-    assert resolve_uri(None, "dst") == HOME
+    assert resolve_uri(None, "src", two_sided=True) == OTHER
+    assert resolve_uri(None, "dst", two_sided=True) == HOME
+    assert resolve_uri(None, "src") == HOME
     assert resolve_uri(" sqlite:///x.db ", "src") == "sqlite:///x.db"
 
 

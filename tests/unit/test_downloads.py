@@ -42,15 +42,20 @@ class Export:
     def __init__(self, home: Path) -> None:
         self.home, self.info, self.problems = home, {}, []  # type: Path, Json, List[str]
 
-    def __call__(self, files: Dict[str, Optional[bytes]], recheck: bool = False, listed: bool = True) -> List[str]:
+    def __call__(
+        self, files: Dict[str, Optional[bytes]], recheck: bool = False, listed: bool = True, only: str = ""
+    ) -> List[str]:
         """The files that were read."""
         store, self.problems = Files(files), []
         self.ledger = Ledger(None, "c", {})
         with Executor(2) as executor:
             job = Job(self.ledger, executor, Progress(True, "x"))
             downloads = Downloads(job, "r", ExportDir(str(self.home)), "artifacts", self.info)
-            wanted = [File(path, len(data or b"123")) for path, data in files.items()]
-            stored = downloads.fetch(store, wanted if listed else None, recheck, self.problems)
+            found = [File(path, len(data or b"123")) for path, data in files.items()]
+            wanted = [file for file in found if file.path.startswith(only)]
+            stored = downloads.fetch(store, found if listed else None, wanted, recheck, self.problems)
+        self.gone = downloads.gone
+        assert self.gone == [entry["path"] for entry in stored if entry.get("gone")]
         self.info = {"artifacts": stored}
         sizes = {path: len(data) for path, data in self.there.items()}
         assert {entry["path"]: entry["size"] for entry in stored} == sizes
@@ -73,7 +78,7 @@ def test_only_what_is_new_or_changed_is_read(export: Export) -> None:
     assert export({"a": b"1", "d/b": b"22"}) == []
     assert export({"a": b"1", "d/b": b"333", "c": b""}) == ["c", "d/b"]
     assert export({"a": b"9"}, recheck=True) == ["a"]
-    assert export.there == {"a": b"9"}
+    assert export.there == {"a": b"9", "d/b": b"333", "c": b""}
     (export.home / "artifacts/a").unlink()
     assert export({"a": b"9"}) == ["a"]
 
@@ -88,6 +93,23 @@ def test_what_the_source_cannot_give_stays(export: Export) -> None:
     (export.home / "artifacts/b").write_bytes(b"damaged")
     export({}, listed=False)
     assert export.there == {"a": b"1"}
+
+
+def test_what_the_source_no_longer_has_stays(export: Export) -> None:
+    export({"a": b"1", "b": b"2"})
+    assert export({"b": b"2"}) == []
+    assert (export.gone, export.there) == (["a"], {"a": b"1", "b": b"2"})
+    assert export({}) == []
+    assert (export.gone, export.there) == (["a", "b"], {"a": b"1", "b": b"2"})
+    (export.home / "artifacts/b").unlink()
+    assert export({"a": b"1"}) == []
+    assert (export.gone, export.there) == ([], {"a": b"1"})
+
+
+def test_what_is_not_wanted_this_time_stays_unless_it_has_changed(export: Export) -> None:
+    export({"a": b"1", "b": b"2", "c": b"3"})
+    assert export({"a": b"9", "b": b"2", "c": b"33"}, only="a") == []
+    assert (export.gone, export.there) == ([], {"a": b"1", "b": b"2"})
 
 
 def test_all_there(export: Export, tmp_path: Path) -> None:

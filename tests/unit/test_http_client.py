@@ -1,6 +1,7 @@
 """The http-client script and its classes, against a server that tells what it was sent."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ def server(monkeypatch):
             reply = b"<html>" if self.path.endswith("html") else json.dumps(sent).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(reply)))
+            self.send_header("Content-Type", "text/html" if self.path.endswith("html") else "application/json")
             self.end_headers()
             self.wfile.write(reply)
 
@@ -116,6 +118,30 @@ def test_bad_input(params, server):
     assert result.exit_code == 2
     with pytest.raises(BadInput):
         http_client.send("mlflow", "x", params=params, tracking_uri=server.uri)
+
+
+@pytest.mark.parametrize(("method", "option", "other"), [("GET", "--data", "params"), ("POST", "--params", "data")])
+def test_an_option_of_another_method_is_refused(method, option, other, server):
+    result = run("--resource", "x", "--method", method, option, "{}", "--tracking-uri", server.uri)
+    assert result.exit_code == 2 and f"--{other}" in result.output
+    assert server.handler.count == 0
+
+
+def test_a_web_page_is_no_reply(server):
+    result = run("--resource", "html", "--tracking-uri", server.uri, "--quiet")
+    assert result.exit_code == 2 and "answers with a web page" in result.output
+
+
+def test_only_the_reply_is_on_stdout_and_its_reader_may_go(server):
+    command = [sys.executable, "-m", "mlflow_migration.client.http_client", "--tracking-uri", server.uri]
+    done = subprocess.run([*command, "--resource", "x"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["path"] == "/api/2.0/mlflow/x"
+    assert "Options:" in done.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*command, "--resource", "x", "--quiet"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_as_a_module(server):

@@ -10,6 +10,7 @@ import pytest
 
 from mlflow_migration.client.errors import BadInput, Stopped, Unavailable
 from mlflow_migration.common import append_log
+from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.ledger import LEDGER_FILE, STATUSES, Ledger
 
 
@@ -167,10 +168,33 @@ def test_summary_shows_twenty_reasons_the_worst_first():
         ledger.record("run", "differs", f"d{at}", reason="edited")
     ledger.record("run", "failed", "f", name="a\x1b[31m\nb", reason="refused")
     text = ledger.summary()
-    assert text.count("edited") == 19
-    assert "and 11 more" in text
+    assert text.count("edited") == 20
+    assert "and 10 more" in text
+    headings = [line for line in text.splitlines() if line.endswith(":")]
+    assert headings == ["Not whole:", "Left alone:"]
     assert text.index("run f (a [31m b): failed: refused") < text.index("d0")
     assert "\x1b" not in text
+
+
+def test_summary_says_what_was_carried_and_between_which_servers(tmp_path):
+    with Ledger(ExportDir(str(tmp_path)), "c", {}) as ledger:
+        ledger.server("write", "http://me:secret@b")
+        ledger.server("read", "http://a")
+        ledger.record("run", "copied", "a")
+        ledger.add(artifacts=1, bytes=3 * 2**20)
+        ledger.add(artifacts=1_000, points=2_000)
+        assert "Kept" not in ledger.summary()
+        ledger.add(gone=2)
+    lines = ledger.summary().splitlines()
+    assert lines[0] == "c from http://a to http://b"
+    assert "Carried: 1,001 artifacts (3.0 MB), 2,000 points of metrics" in lines
+    assert "Kept: 2 artifacts that the source no longer has" in lines
+    written = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
+    assert written[1] == {"event": "server", "action": "write", "uri": "http://b"}
+    assert written[-1]["carried"] == {"artifacts": 1001, "bytes": 3 * 2**20, "points": 2000, "gone": 2}
+    dry = Ledger(None, "c", {"dry_run": True})
+    dry.record("run", "copied", "a")
+    assert "Carried" not in dry.summary()
 
 
 def test_summary_says_which_option_skipped_how_many_and_what_is_known_before():

@@ -20,12 +20,15 @@ needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("sqlalchemy") is None
 META = "artifact_location: {}\nexperiment_id: '{}'\nlifecycle_stage: active\nname: {}\n"
 
 
-def database(path, revision=None, location="/somewhere/0", tables=("experiments", "runs")):
+def database(path, revision=None, location="/somewhere/0", tables=("experiments", "runs"), run=None):
     with closing(sqlite3.connect(path)) as connection, connection:
         for table in tables:
-            connection.execute(f"CREATE TABLE {table} (experiment_id INTEGER, artifact_location TEXT)")
+            column = "artifact_uri" if table == "runs" else "artifact_location"
+            connection.execute(f"CREATE TABLE {table} (experiment_id INTEGER, {column} TEXT)")
         if "experiments" in tables:
             connection.execute("INSERT INTO experiments VALUES (0, ?)", (location,))
+        if run:
+            connection.execute("INSERT INTO runs VALUES (0, ?)", (run,))
         if revision:
             connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
             connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
@@ -198,6 +201,54 @@ def test_artifacts_of_a_new_destination_lie_beside_it(tmp_path):
     assert not (tmp_path / "new place" / "a.db").exists()
     folder = local_stores.open_store(str(tmp_path / "runs"), str(tmp_path / "copies"), writable=True)
     assert folder.artifact_root == folder.uri == (tmp_path / "runs").as_uri()
+
+
+@pytest.mark.parametrize("kind", ["database", "folder"])
+def test_artifacts_that_a_server_has_stored_must_be_found(kind, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").mkdir()
+    location = "mlflow-artifacts:/0"
+    if kind == "database":
+        uri = f"sqlite:///{tmp_path}/store/a.db"
+        database(tmp_path / "store" / "a.db", head(), location, run=f"{location}/r/artifacts")
+    else:
+        uri = str(tmp_path / "store" / "runs")
+        experiment(tmp_path / "store" / "runs", "0", location)
+        experiment(tmp_path / "store" / "runs" / "0", "r", location)
+
+    def served(writable):
+        copies = tmp_path / f"copies{len(list(tmp_path.iterdir()))}"
+        copies.mkdir()
+        return local_stores.open_store(uri, str(copies), writable=writable).proxied_artifacts
+
+    for writable in (False, True):
+        with pytest.raises(BadInput, match="belongs to a server that stores artifacts itself.*ARTIFACTS_DESTINATION"):
+            served(writable)
+        monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "typo"))
+        with pytest.raises(BadInput, match="typo, and there is no such folder"):
+            served(writable)
+        monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", "s3://bucket/there")
+        assert served(writable) == "s3://bucket/there"
+        monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION")
+    (tmp_path / "store" / "mlartifacts").mkdir()
+    for writable in (False, True):
+        assert served(writable) == (tmp_path / "store" / "mlartifacts").as_uri()
+
+
+def test_a_source_without_runs_needs_no_artifacts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    database(tmp_path / "a.db", head(), "mlflow-artifacts:/0")
+    open_store(f"sqlite:///{tmp_path}/a.db", tmp_path)
+    with pytest.raises(BadInput, match="stores artifacts itself"):
+        local_stores.open_store(f"sqlite:///{tmp_path}/a.db", str(tmp_path / "copies"), writable=True)
+
+
+def test_folder_of_artifacts(tmp_path):
+    assert local_stores.artifact_folder(f"sqlite:///{tmp_path}/a.db") == f"{tmp_path}/mlruns"
+    assert local_stores.artifact_folder(str(tmp_path)) == str(tmp_path)
+    assert local_stores.artifact_folder(tmp_path.as_uri()) == str(tmp_path)
+    assert local_stores.artifact_folder("postgresql://a/b") == ""
 
 
 def test_a_folder_as_source_is_seen_through_links(tmp_path):

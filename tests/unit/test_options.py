@@ -182,7 +182,11 @@ class Key(str):
 def unused(monkeypatch, tmp_path):
     """Runs a command once for each list of arguments; the keys of its options that nothing has ever looked up."""
     start = cli._start
-    monkeypatch.setattr(cli, "_start", lambda body, values: start(body, {Key(k): v for k, v in values.items()}))
+
+    def watched(body, values, *rest):
+        return start(body, {Key(key): value for key, value in values.items()}, *rest)
+
+    monkeypatch.setattr(cli, "_start", watched)
     monkeypatch.chdir(tmp_path)
     for name in ("USERNAME", "PASSWORD", "TOKEN", "URI"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
