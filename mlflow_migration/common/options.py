@@ -145,12 +145,12 @@ OPTIONS: Dict[str, Option] = {
     "tracking_uri": Option(_WHERE, "Tracking server or local store; without it MLFLOW_TRACKING_URI counts."),
     "src_mlflow_uri": Option(
         _WHERE,
-        "Source server or local store; without it MLFLOW_TRACKING_URI counts.",
+        "Source server or local store; default: MLFLOW_MIGRATION_SRC_TRACKING_URI, then MLFLOW_TRACKING_URI.",
         spellings=("--src-tracking-uri",),
     ),
     "dst_mlflow_uri": Option(
         _WHERE,
-        "Destination server or local store; without it MLFLOW_TRACKING_URI counts.",
+        "Destination server or local store; default: MLFLOW_MIGRATION_DST_TRACKING_URI, then MLFLOW_TRACKING_URI.",
         spellings=("--dst-tracking-uri",),
     ),
     "output_dir": Option(

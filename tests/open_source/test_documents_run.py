@@ -122,7 +122,7 @@ def _check_copies(stage: Stage) -> None:
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}
     assert {line["status"] for line in lines if "kind" in line} <= statuses
-    assert all(line.get("event") in ("start", "note", "end") for line in lines if "kind" not in line)
+    assert all(line.get("event") in ("start", "server", "note", "end") for line in lines if "kind" not in line)
 
 
 def _lines(path: Path) -> List[Dict[str, Any]]:
@@ -150,4 +150,4 @@ def _check_files(stage: Stage) -> None:
     assert list(written["mlflow"]) == list(experiment["mlflow"])
     entries = _lines(stage.folder / "experiment" / "id_map.jsonl")
     documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## id_map.jsonl")[2]
-    assert all(f"`{key}`" in documented for entry in entries for key in entry if key != "source")
+    assert all(f"`{key}`" in documented for entry in entries for key in entry)

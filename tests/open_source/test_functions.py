@@ -170,14 +170,16 @@ def test_a_given_client_decides(program: Program, source: Source, dst_server: Se
 
 
 def test_without_a_client(program: Program, source: Source, dst_server: Server, third: Stub) -> None:
-    """The environment names the server, for each side by a variable of its own if there is one."""
+    """The environment names the server; for what has two sides by a variable of its own if there is one."""
     program.cwd = program.cwd / "own"
     program.cwd.mkdir()
     told = program(
         """
         import mlflow
         told["exported"] = export_experiment(name, "export")
+        os.environ["MLFLOW_TRACKING_URI"] = given["dst"]
         told["imported"] = len(import_experiment(name, "export"))
+        os.environ["MLFLOW_TRACKING_URI"] = given["src"]
         told["copied"] = copy(ids["child"], name + " copy").info.run_name
         # as MLflow itself puts it into the environment
         mlflow.set_tracking_uri(given["src"])

@@ -148,6 +148,36 @@ def test_a_folder_as_source(tmp_path):
     assert gone(url)
 
 
+@pytest.mark.parametrize("store", ["mlruns", "sqlite:///mlflow.db"])
+def test_a_store_that_was_moved(store, tmp_path, run_script, monkeypatch):
+    """Artifacts lie where the folder is now, or it is said that they can't be found."""
+    monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION", raising=False)
+    place, moved = tmp_path / "old", tmp_path / "new"
+    fill(sys.executable, str(place / store) if store == "mlruns" else store, place)
+    place.rename(moved)
+    uri = str(moved / store) if store == "mlruns" else f"sqlite:///{moved}/mlflow.db"
+
+    def export(name, to, **options):
+        there = ("--experiment", name, "--output-dir", tmp_path / to, "--quiet")
+        done = run_script("export-experiment", "--tracking-uri", uri, *there, cwd=tmp_path, **options)
+        return done, {path.name: path.read_text() for path in (tmp_path / to).rglob("*.txt")}
+
+    done, files = export("one", "first")
+    assert files == {"note.txt": "hello"} and "Note:" not in done.stdout
+    assert export("proxied", "second")[1] == {"held.txt": "held"}
+    # what can't be found
+    (moved / "mlartifacts").rename(tmp_path / "elsewhere")
+    done, _ = export("one", "third", check=2)
+    assert "stores artifacts itself" in done.stderr and not (tmp_path / "third").exists()
+    monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "elsewhere"))
+    env = {"MLFLOW_ARTIFACTS_DESTINATION": tmp_path / "elsewhere"}
+    assert export("proxied", "fourth", env=env)[1] == {"held.txt": "held"}
+    if store != "mlruns":
+        (moved / "mlruns").rename(tmp_path / "lost")
+        done, files = export("one", "fifth", env=env)
+        assert files == {} and f"Note: There is no folder {place}/mlruns/1 on this machine" in done.stdout
+
+
 def test_an_older_sqlite_database(tmp_path):
     """As a source it is read through an upgraded copy, as a destination it is refused."""
     try:
