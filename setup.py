@@ -41,6 +41,7 @@ TEST = [
     "s3fs>=2023.1",
     "psycopg2-binary",
     "Flask-WTF",  # MLflow's basic-auth app needs it
+    "trustme",
 ]
 EXTRAS["test"] = TEST
 EXTRAS["dev"] = [*TEST, "ruff", "mypy", "types-PyYAML", "types-requests", "types-tabulate"]

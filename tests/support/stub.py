@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,8 +52,10 @@ def error(status: int, code: str = "", message: str = "") -> Reply:
 class Stub:
     """A server; as a context manager it listens. `answer` gives the reply to a request, None breaks the connection."""
 
-    def __init__(self, answer: Callable[[Request], Optional[Reply]]) -> None:
-        """Nothing listens yet."""
+    def __init__(
+        self, answer: Callable[[Request], Optional[Reply]], tls: Optional[ssl.SSLContext] = None
+    ) -> None:
+        """Nothing listens yet. `tls`: it speaks TLS."""
         self.requests: List[Request] = []
         stub = self
 
@@ -93,6 +96,12 @@ class Stub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.uri = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            # each connection shakes hands on its own thread, when it first reads
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self.uri = self.uri.replace("http:", "https:")
 
     def __enter__(self) -> Stub:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

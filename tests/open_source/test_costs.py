@@ -1,0 +1,126 @@
+"""What moving costs: requests, memory, and time beside the server's ceiling. Small, and with wide bounds of time, as
+other tests run meanwhile; `make prove-tracking` holds the full sizes."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import pytest
+
+from benchmarks import prove_tracking
+from benchmarks.bench import Bench, export_all, import_all, measure
+from benchmarks.make_data import SIZES, make
+from tests.support.compare import assert_same
+from tests.support.servers import PROJECT, Server
+
+# our commands need some 35 MiB before they do anything
+WIDE = {"runs": 400}
+LONG = {"points": 100_000}
+
+
+def test_requests(src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str) -> None:
+    """Beyond one for each artifact and directory: few for all runs together, and fewer when nothing has changed."""
+    runs, plan = 45, SIZES["small"]
+    names = make(src_server.uri, "small", prefix=experiment_name, experiments=1, runs=runs)
+    files = runs * (plan.artifacts + 1)
+    first = export_all(src_server, names, tmp_path)
+    allowed = 2 * runs + plan.metrics * math.ceil(runs / 20) + 50
+    assert files < first.requests <= files + min(allowed, runs)
+    again = export_all(src_server, names, tmp_path)
+    assert runs <= again.requests <= runs + 15
+    imported = import_all(dst_server, names, tmp_path)
+    # a run is created, gets one batch and its artifacts, and ends
+    assert imported.requests <= runs * (plan.artifacts + 3) + 15
+    assert import_all(dst_server, names, tmp_path).requests <= runs + 15
+    assert_same((src_server.uri, names[0]), (dst_server.uri, names[0]))
+
+
+@pytest.mark.parametrize(
+    ("size", "changes", "exporting", "importing"),
+    [("wide", WIDE, 64, 64), ("long", LONG, 130, 64)],
+    ids=["wide", "long"],
+)
+def test_memory(
+    size: str, changes: Dict[str, int], exporting: int, importing: int, src_server: Server, dst_server: Server,
+    tmp_path: Path, experiment_name: str,
+) -> None:  # fmt: skip
+    """Many runs, or many points of one run, are never all in memory."""
+    names = make(src_server.uri, size, prefix=experiment_name, **changes)
+    assert 20 < export_all(src_server, names, tmp_path).peak < exporting
+    assert 20 < import_all(dst_server, names, tmp_path).peak < importing
+    assert 20 < import_all(dst_server, names, tmp_path).peak < importing
+    assert_same((src_server.uri, names[0]), (dst_server.uri, names[0]))
+
+
+def test_memory_of_a_history_that_comes_whole(server_29: Server, tmp_path: Path, experiment_name: str) -> None:
+    """An old server gives a history in one piece; it is read as a stream."""
+    names = make(server_29.uri, "long", prefix=experiment_name, **LONG)
+    assert 20 < export_all(server_29, names, tmp_path).peak < 130
+    assert (tmp_path / names[0]).exists()
+
+
+def test_speed(tmp_path: Path) -> None:
+    """Beside bare requests, starts of the commands included."""
+    with Bench(tmp_path, "small") as bench:
+        rows = {row.work: row for row in measure(bench, 1, 1, ["export", "import"])}
+    assert len(rows) == 6
+    for work in ("export", "import"):
+        assert 0 < (rows[work].ratio or 0) < 5
+        assert (rows[f"{work}, nothing changed"].faster or 0) > 1
+        assert rows[f"{work}, nothing changed"].cost.requests < rows[work].cost.requests / 2
+
+
+def test_demo() -> None:
+    """`make demo`, in the environment that is there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.demo"], cwd=PROJECT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "copied" in done.stdout and "unchanged" in done.stdout
+    assert "no difference" in done.stdout.lower()
+
+
+# ---- the proof itself
+
+
+def fails() -> Tuple[bool, str]:
+    """A point that does not hold."""
+    return False, "3 differences"
+
+
+def breaks() -> Tuple[bool, str]:
+    """A point that can't be tried."""
+    raise RuntimeError("no server")
+
+
+def test_the_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints what holds and what does not, and does not do again what has passed with the same package."""
+    done: List[str] = []
+
+    def holds() -> Tuple[bool, str]:
+        done.append("holds")
+        return True, "0 differences"
+
+    points: List[Tuple[str, int, Any]] = [("good", 60, holds), ("bad", 60, fails), ("broken", 60, breaks)]
+    monkeypatch.setattr(prove_tracking, "STATE", tmp_path / "state.json")
+    monkeypatch.setattr(prove_tracking, "POINTS", points)
+
+    def prove(*args: str) -> Tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["prove", *args])
+        return prove_tracking.main(), capsys.readouterr().out
+
+    status, text = prove()
+    assert status == 1 and text.endswith("2 failed\n")
+    for line in ("PASS  good: 0 differences (", "FAIL  bad: 3 differences (", "FAIL  broken: no server ("):
+        assert line in text
+    assert prove("--only", "good")[0] == 0 and done == ["holds"]
+    assert "PASS  good (earlier): 0 differences" in prove()[1] and done == ["holds"]
+    prove("--again")
+    assert len(done) == 2
+    monkeypatch.setattr(prove_tracking, "_package", lambda: "another package")
+    prove()
+    assert len(done) == 3
