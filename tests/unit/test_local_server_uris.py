@@ -350,6 +350,17 @@ def test_a_server_lives_as_long_as_the_context(play, tmp_path):
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+def test_the_start_is_told_before_and_after(play, tmp_path, caplog):
+    """It takes seconds in which nothing else is to be seen."""
+    caplog.set_level("INFO", local_server.__name__)
+    play(f"import time; time.sleep(0.3)\n{SERVER}")
+    with local_server.serve(str(tmp_path / "runs"), writable=True):
+        pass
+    first, last = caplog.records
+    assert first.getMessage().startswith(f"Starting a private MLflow server for {tmp_path / 'runs'}")
+    assert last.getMessage().startswith("Serving ") and last.created - first.created > 0.3
+
+
 def test_no_credentials_in_arguments(play, tmp_path, monkeypatch):
     content = local_stores._Content(["experiments", "alembic_version"], head(), "ftp://me:hunter2@host/0")
     monkeypatch.setattr(local_stores, "_database_content", lambda uri, name: content)
