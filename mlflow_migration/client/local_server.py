@@ -74,7 +74,7 @@ def serve(uri: str, *, writable: bool) -> Iterator[str]:
     :raises BadInput: The store can't be served; the message says what to do.
     """
     _check_mlflow(uri)
-    _log.info("Starting a private MLflow server for %s", redact(uri))
+    _log.info("Starting a private MLflow server for %s, which takes some seconds", redact(uri))
     # of nobody else's reading, as it may hold a copy of the store
     folder = tempfile.mkdtemp(prefix="mlflow-migration-")
     try:

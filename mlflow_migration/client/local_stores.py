@@ -27,8 +27,12 @@ _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]+):")  # two characters or more: 
 _TRASH = ".trash"
 _REGISTRY = "models"
 _DESTINATION_VARIABLE = "MLFLOW_ARTIFACTS_DESTINATION"
-_COUNT = "SELECT COUNT(*) FROM {} WHERE {} LIKE 'mlflow-artifacts%'"
 _BUSY_SECONDS = 60
+# those that name a server are resolved by that
+_PROXIED = (
+    "{0} LIKE 'mlflow-artifacts:/%' AND ({0} NOT LIKE 'mlflow-artifacts://%' OR {0} LIKE 'mlflow-artifacts:///%')"
+)
+_PROXIED_IN_META = re.compile(r"^artifact_location: ['\"]?mlflow-artifacts:/(?!/[^/])", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,13 @@ class Store:
 class _Content:
     """What a database holds: its tables, its schema revision, and the artifact location of experiment 0.
 
-    ``proxied_experiments`` and ``proxied_runs`` are the numbers of those whose artifacts a server stores itself.
+    :param proxied: Anything but an unused experiment 0 has an ``mlflow-artifacts:`` location.
     """
 
     tables: List[str]
     revision: Optional[str]
     default_location: Optional[str]
-    proxied_experiments: int = 0
-    proxied_runs: int = 0
-
-    def is_proxied(self, writable: bool) -> bool:
-        """Tell whether a server's artifacts are needed: of a source those of its runs."""
-        return bool(self.proxied_runs or (writable and self.proxied_experiments))
+    proxied: bool = False
 
 
 def scheme_of(uri: str) -> str:
@@ -137,11 +136,12 @@ def _open_sqlite(uri: str, folder: str, writable: bool) -> Store:
     older = _is_older(content, name, writable)
     if older and writable:
         raise BadInput(_how_to_upgrade(name, name))
+    root, proxied = _artifacts(name, content, _places(beside), writable)
     return Store(
         f"sqlite:///{served}{query if writable else ''}",
         name,
-        _root_in_use(content.default_location) or Path(beside, "mlruns").as_uri(),
-        _proxied_artifacts(name, [beside, os.getcwd()], content.is_proxied(writable)),
+        root or Path(beside, "mlruns").as_uri(),
+        proxied,
         upgrade=older,
     )
 
@@ -152,12 +152,10 @@ def _open_database(uri: str, writable: bool) -> Store:
     if _is_older(content, name, writable):
         note = " (with its user and password)" if name != uri else ""
         raise BadInput(_how_to_upgrade(name, name + note))
-    root = _root_in_use(content.default_location)
-    if writable and root and root.startswith("mlflow-artifacts:") and not os.environ.get(_DESTINATION_VARIABLE):
-        raise _belongs_to_server(name)
     here = os.getcwd()
-    artifacts = _proxied_artifacts(name, [here], content.is_proxied(writable))
-    return Store(uri, name, root or Path(here, "mlruns").as_uri(), artifacts)
+    # others may use it from other machines: what lies here is no place for new files
+    root, proxied = _artifacts(name, content, [] if writable else _places(here), writable)
+    return Store(uri, name, root or Path(here, "mlruns").as_uri(), proxied)
 
 
 def _sqlite_path(uri: str) -> Tuple[str, str]:
@@ -232,12 +230,16 @@ def _content(tables: List[str], first_row: Callable[[str], Any]) -> _Content:
         row = first_row(query) if table in tables else None
         return str(row[0]) if row and row[0] is not None else None
 
+    def proxied(table: str, column: str, more: str = "") -> bool:
+        return value(table, f"SELECT COUNT(*) FROM {table} WHERE {_PROXIED.format(column)}{more}") not in (None, "0")
+
     return _Content(
         tables,
         value("alembic_version", "SELECT version_num FROM alembic_version"),
         value("experiments", "SELECT artifact_location FROM experiments WHERE experiment_id = 0"),
-        int(value("experiments", _COUNT.format("experiments", "artifact_location")) or 0),
-        int(value("runs", _COUNT.format("runs", "artifact_uri")) or 0),
+        proxied("experiments", "artifact_location", " AND experiment_id <> 0")
+        or proxied("runs", "artifact_uri")
+        or proxied("logged_models", "artifact_location"),
     )
 
 
@@ -315,11 +317,10 @@ def _open_folder(path: str, folder: str, writable: bool) -> Store:
         others = set(os.listdir(path)) - {_TRASH, _REGISTRY} if os.path.isdir(path) else set()
         if others:
             raise BadInput(f"{path} is not a folder of MLflow: it holds {sorted(others)[0]!r} and no experiment")
-    root = _root_in_use(_location(path, "0")) or Path(path).as_uri()
+    content = _Content([], None, _default_location(path), any(_is_proxied(path, name) for name in found))
+    root, proxied = _artifacts(path, content, _places(os.path.dirname(path)), writable)
     served = path if writable else _view(path, found, folder)
-    proxied = any(_is_proxied(path, name, writable) for name in found)
-    artifacts = _proxied_artifacts(path, [os.path.dirname(path), os.getcwd()], proxied)
-    return Store(Path(served).as_uri(), path, root, artifacts)
+    return Store(Path(served).as_uri(), path, root or Path(path).as_uri(), proxied)
 
 
 def _folders(path: str) -> List[str]:
@@ -352,18 +353,23 @@ def _view(path: str, found: List[str], folder: str) -> str:
     return view
 
 
-def _is_proxied(path: str, name: str, writable: bool) -> bool:
-    """Tell whether a server stores an experiment's artifacts itself; of a source only if it has runs."""
-    if not (_location(path, name) or "").startswith("mlflow-artifacts:"):
+def _is_proxied(path: str, name: str) -> bool:
+    """Return whether an experiment has an ``mlflow-artifacts:`` location that something may lie in."""
+    if not _PROXIED_IN_META.search(_meta(path, name)):
         return False
-    return writable or any(_is_experiment(path, entry.path) for entry in os.scandir(os.path.join(path, name)))
+    # experiment 0 is made with the store
+    return name != "0" or any(_is_experiment(path, os.path.join(name, run)) for run in os.listdir(Path(path, name)))
 
 
-def _location(path: str, name: str) -> Optional[str]:
+def _meta(path: str, name: str) -> str:
     try:
-        text = Path(path, name, "meta.yaml").read_text(encoding="utf-8")
+        return Path(path, name, "meta.yaml").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
+        return ""
+
+
+def _default_location(path: str) -> Optional[str]:
+    text = _meta(path, "0")
     match = re.search(r"^artifact_location: (\S+)$", text, re.MULTILINE)
     return match[1].strip("'\"") if match else None
 
@@ -388,28 +394,36 @@ def _root_in_use(location: Optional[str]) -> Optional[str]:
     return root if os.path.isdir(path) or os.path.isdir(os.path.dirname(path)) else None
 
 
-def _proxied_artifacts(name: str, places: List[str], needed: bool) -> str:
-    """Return where ``mlflow server`` put the files of ``mlflow-artifacts:`` locations.
+def _places(beside: str) -> List[str]:
+    """Return where ``mlflow server`` may have put the files of ``mlflow-artifacts:`` locations."""
+    return [os.path.join(place, "mlartifacts") for place in (beside, os.getcwd())]
 
-    :param name: The store, for messages.
-    :param places: Folders in which a server may have run that was not told where to put them.
-    :param needed: The store has such locations: a wrong place would look as if there were no files.
-    :raises BadInput: It is needed and not known.
+
+def _artifacts(name: str, content: _Content, places: List[str], writable: bool) -> Tuple[Optional[str], str]:
+    """Return the artifact root that a store was used with, and where the files of ``mlflow-artifacts:`` locations lie.
+
+    :param places: Folders that these may lie in, if the user does not tell.
+    :raises BadInput: There are such locations, and their files would be looked for, or put, in a place that is made up.
     """
+    root = _root_in_use(content.default_location)
+    is_root = root is not None and root.startswith("mlflow-artifacts:")
     told = os.environ.get(_DESTINATION_VARIABLE)
     if told:
-        if needed and scheme_of(told) in ("", "file") and not os.path.isdir(_path_of(told)):
-            raise BadInput(f"{_DESTINATION_VARIABLE} names {told}, and there is no such folder")
-        return told
-    folders = [os.path.join(place, "mlartifacts") for place in places]
-    found = next(filter(os.path.isdir, folders), None)
-    if needed and found is None:
-        raise _belongs_to_server(name)
-    return Path(found or folders[0]).as_uri()
-
-
-def _belongs_to_server(name: str) -> BadInput:
-    return BadInput(
-        f"{name} belongs to a server that stores artifacts itself: give that server's URL, or set "
-        f"{_DESTINATION_VARIABLE} to its --artifacts-destination"
-    )
+        matters = content.proxied or is_root and writable
+        if matters and scheme_of(told) in ("", "file") and not os.path.isdir(_path_of(told)):
+            raise BadInput(
+                f"{_DESTINATION_VARIABLE} names {told}, which is no folder: set it to the --artifacts-destination of "
+                f"the server that {name} belongs to"
+            )
+        return root, told
+    found = next((place for place in places if os.path.isdir(place)), None)
+    if found:
+        return root, Path(found).as_uri()
+    if content.proxied or is_root and not places:
+        raise BadInput(
+            f"{name} belongs to a server that stores artifacts itself: give that server's URL, or set "
+            f"{_DESTINATION_VARIABLE} to its --artifacts-destination"
+            + (f", or make the folder {places[0]} if it has stored none" if places else "")
+        )
+    # nothing is used: new experiments get locations that need no server
+    return (None if is_root else root), Path(places[0] if places else "mlartifacts").absolute().as_uri()

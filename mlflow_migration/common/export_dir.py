@@ -22,6 +22,7 @@ from mlflow_migration.common.local_files import UNFINISHED, LocalFiles
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 _MAX_JSON_BYTES = 256 * 1024 * 1024
+_DBFS = "/dbfs"
 _HEAD_BYTES = 16 * 1024
 _MAX_NAME_BYTES = 200
 
@@ -122,17 +123,24 @@ class ExportDir:
 
     :param path: A local path, ``dbfs:/...`` (read as ``/dbfs/...``), ``file:///...``, or a URL such as ``s3://``,
         ``gs://``, ``abfss://``.
-    :raises BadInput: No such store can be used, for instance because a package is missing.
+    :raises BadInput: It is a file, or no such store can be used, for instance because a package is missing.
     """
 
     def __init__(self, path: str) -> None:
         if not path:
             raise BadInput("the name of the directory is empty")
         if path.startswith("dbfs:"):
-            path = "/dbfs/" + path[len("dbfs:"):].lstrip("/")
+            if not os.path.isdir(_DBFS):
+                raise BadInput(
+                    f"{path} can't be used: dbfs:/ is reached through the mount {_DBFS} of a Databricks cluster, and "
+                    f"there is no {_DBFS} on this machine"
+                )
+            path = f"{_DBFS}/" + path[len("dbfs:"):].lstrip("/")
         elif path.startswith("file://"):
             path = path[len("file://"):]
         self.is_local: bool = not _URL.match(path)
+        if self.is_local and os.path.isfile(path):
+            raise BadInput(f"{path} is a file, not a directory")
         self._files: Any = LocalFiles(path) if self.is_local else _remote(path)
         self._parts: Tuple[str, ...] = ()
         self.path: str = self._files.path(())

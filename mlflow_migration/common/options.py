@@ -154,7 +154,9 @@ OPTIONS: Dict[str, Option] = {
         spellings=("--dst-tracking-uri",),
     ),
     "output_dir": Option(
-        _WHERE, "Directory to export to: local, dbfs:/, /Volumes, s3://, gs:// or abfss://.", required=True
+        _WHERE,
+        "Directory to export to: local, dbfs:/ (on a cluster), /Volumes, s3://, gs:// or abfss://.",
+        required=True,
     ),
     "input_dir": Option(_WHERE, "Directory of an export to import from.", required=True),
     "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),

@@ -25,7 +25,7 @@ def input_dir(path: str) -> ExportDir:
 
     :raises BadInput: There is none.
     """
-    directory = _no_file(ExportDir(path))
+    directory = ExportDir(path)
     if not directory.exists():
         raise BadInput(f"There is no directory {path} to import from.")
     return directory
@@ -38,23 +38,12 @@ def report_dir(given: Optional[str], fallback: Optional[ExportDir], dry_run: boo
     :param fallback: The directory of the export, which is taken if it can be written to; else ``REPORT_DIR`` below
         the working directory is.
     :param dry_run: Nothing will be written, so that is not tried.
-    :raises BadInput: It is a file, or can't be there.
     """
     if given:
-        return _no_file(ExportDir(given))
-    if fallback is not None:
-        _no_file(fallback)
+        return ExportDir(given)
     if fallback is not None and (dry_run or _writable(fallback)):
         return fallback
     return ExportDir(REPORT_DIR)
-
-
-def _no_file(directory: ExportDir) -> ExportDir:
-    if directory.is_local and os.path.isfile(directory.path):
-        raise BadInput(f"{directory.path} is a file, not a directory.")
-    if directory.path.startswith("/dbfs/") and not os.path.isdir("/dbfs"):
-        raise BadInput(f"{directory.path} can't be reached: only a cluster of Databricks has dbfs:/ as /dbfs.")
-    return directory
 
 
 def _writable(directory: ExportDir) -> bool:

@@ -459,12 +459,31 @@ def test_safe_names_are_distinct_and_short():
 
 
 def test_paths_are_taken_as_users_write_them(tmp_path):
-    assert ExportDir("dbfs:/mnt/x").path == "/dbfs/mnt/x"
-    assert ExportDir("dbfs:/mnt/x").sub("y").path == "/dbfs/mnt/x/y"
     assert ExportDir("/Volumes/a/b/c").is_local
     assert ExportDir(f"file://{tmp_path}").path == str(tmp_path)
     with pytest.raises(BadInput):
         ExportDir("")
+
+
+def test_dbfs_is_a_mount(tmp_path, monkeypatch):
+    """Where it is absent, a directory of this name would be made on a disk that nobody looks for it on."""
+    assert export_dir._DBFS == "/dbfs"
+    monkeypatch.setattr(export_dir, "_DBFS", str(tmp_path / "dbfs"))
+    for path in ("dbfs:/mnt/x", "dbfs:/"):
+        with pytest.raises(BadInput, match=f"{path} can't be used: .* no {tmp_path}/dbfs"):
+            ExportDir(path)
+    (tmp_path / "dbfs").mkdir()
+    assert ExportDir("dbfs:/mnt/x").path == f"{tmp_path}/dbfs/mnt/x"
+    assert ExportDir("dbfs:/mnt/x").sub("y").path == f"{tmp_path}/dbfs/mnt/x/y"
+    assert os.listdir(tmp_path / "dbfs") == []
+
+
+def test_a_file_is_no_directory(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    for path in (f"{tmp_path}/a.json", f"file://{tmp_path}/a.json"):
+        with pytest.raises(BadInput) as caught:
+            ExportDir(path)
+        assert caught.value.message == f"{tmp_path}/a.json is a file, not a directory"
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):

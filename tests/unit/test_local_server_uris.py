@@ -20,15 +20,17 @@ needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("sqlalchemy") is None
 META = "artifact_location: {}\nexperiment_id: '{}'\nlifecycle_stage: active\nname: {}\n"
 
 
-def database(path, revision=None, location="/somewhere/0", tables=("experiments", "runs"), run=None):
+def database(path, revision=None, location="/somewhere/0", tables=("experiments", "runs"), other=None, run=None):
     with closing(sqlite3.connect(path)) as connection, connection:
+        columns = "(experiment_id INTEGER, artifact_location TEXT, artifact_uri TEXT)"
         for table in tables:
-            column = "artifact_uri" if table == "runs" else "artifact_location"
-            connection.execute(f"CREATE TABLE {table} (experiment_id INTEGER, {column} TEXT)")
+            connection.execute(f"CREATE TABLE {table} {columns}")
         if "experiments" in tables:
-            connection.execute("INSERT INTO experiments VALUES (0, ?)", (location,))
+            connection.execute("INSERT INTO experiments VALUES (0, ?, NULL)", (location,))
+        if other:
+            connection.execute("INSERT INTO experiments VALUES (1, ?, NULL)", (other,))
         if run:
-            connection.execute("INSERT INTO runs VALUES (0, ?)", (run,))
+            connection.execute("INSERT INTO runs VALUES (0, NULL, ?)", (run,))
         if revision:
             connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
             connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
@@ -203,47 +205,6 @@ def test_artifacts_of_a_new_destination_lie_beside_it(tmp_path):
     assert folder.artifact_root == folder.uri == (tmp_path / "runs").as_uri()
 
 
-@pytest.mark.parametrize("kind", ["database", "folder"])
-def test_artifacts_that_a_server_has_stored_must_be_found(kind, tmp_path, monkeypatch):
-    monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION", raising=False)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "store").mkdir()
-    location = "mlflow-artifacts:/0"
-    if kind == "database":
-        uri = f"sqlite:///{tmp_path}/store/a.db"
-        database(tmp_path / "store" / "a.db", head(), location, run=f"{location}/r/artifacts")
-    else:
-        uri = str(tmp_path / "store" / "runs")
-        experiment(tmp_path / "store" / "runs", "0", location)
-        experiment(tmp_path / "store" / "runs" / "0", "r", location)
-
-    def served(writable):
-        copies = tmp_path / f"copies{len(list(tmp_path.iterdir()))}"
-        copies.mkdir()
-        return local_stores.open_store(uri, str(copies), writable=writable).proxied_artifacts
-
-    for writable in (False, True):
-        with pytest.raises(BadInput, match="belongs to a server that stores artifacts itself.*ARTIFACTS_DESTINATION"):
-            served(writable)
-        monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "typo"))
-        with pytest.raises(BadInput, match="typo, and there is no such folder"):
-            served(writable)
-        monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", "s3://bucket/there")
-        assert served(writable) == "s3://bucket/there"
-        monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION")
-    (tmp_path / "store" / "mlartifacts").mkdir()
-    for writable in (False, True):
-        assert served(writable) == (tmp_path / "store" / "mlartifacts").as_uri()
-
-
-def test_a_source_without_runs_needs_no_artifacts(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    database(tmp_path / "a.db", head(), "mlflow-artifacts:/0")
-    open_store(f"sqlite:///{tmp_path}/a.db", tmp_path)
-    with pytest.raises(BadInput, match="stores artifacts itself"):
-        local_stores.open_store(f"sqlite:///{tmp_path}/a.db", str(tmp_path / "copies"), writable=True)
-
-
 def test_folder_of_artifacts(tmp_path):
     assert local_stores.artifact_folder(f"sqlite:///{tmp_path}/a.db") == f"{tmp_path}/mlruns"
     assert local_stores.artifact_folder(str(tmp_path)) == str(tmp_path)
@@ -286,7 +247,9 @@ def test_databases_behind_sqlalchemy(tmp_path):
     database(tmp_path / "a.db", "451aebb31d03", location="s3://b/0")
     content = local_stores._database_content(f"sqlite:///{tmp_path}/a.db", "a")
     assert (content.revision, content.default_location) == ("451aebb31d03", "s3://b/0")
-    assert "runs" in content.tables
+    assert "runs" in content.tables and not content.proxied
+    database(tmp_path / "b.db", "451aebb31d03", other="mlflow-artifacts:/1")
+    assert local_stores._database_content(f"sqlite:///{tmp_path}/b.db", "b").proxied
 
 
 URI = "postgresql://me:hunter2@host/db"
@@ -311,6 +274,108 @@ def test_a_database_of_a_server_that_stores_artifacts(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", "s3://bucket/a")
     store = local_stores.open_store(URI, str(tmp_path), writable=True)
     assert (store.uri, store.name, store.proxied_artifacts) == (URI, "postgresql://host/db", "s3://bucket/a")
+
+
+PROXIED = "mlflow-artifacts:/0"
+IN_USE = [{"other": "mlflow-artifacts:/1"}, {"location": PROXIED, "run": f"{PROXIED}/r/artifacts"}]
+
+
+@needs_mlflow
+@pytest.mark.parametrize("content", IN_USE, ids=["experiment", "run"])
+@pytest.mark.parametrize("writable", [False, True])
+def test_artifacts_that_only_a_server_knew_of(content, writable, tmp_path, monkeypatch):
+    """They would be looked for, or put, in a folder that was made up."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    database(tmp_path / "a.db", head(), **content)
+    uri, copies = f"sqlite:///{tmp_path}/a.db", tmp_path / "copies"
+
+    def opened():
+        copies.mkdir(exist_ok=True)
+        return local_stores.open_store(uri, str(copies), writable=writable)
+
+    with pytest.raises(BadInput) as caught:
+        opened()
+    assert describe(caught.value).startswith(f"{uri} belongs to a server that stores artifacts itself")
+    assert "set MLFLOW_ARTIFACTS_DESTINATION" in describe(caught.value)
+    assert f"make the folder {tmp_path}/mlartifacts" in describe(caught.value)
+    for typed in ("no such folder", (tmp_path / "none").as_uri(), str(tmp_path / "a.db")):
+        monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", typed)
+        with pytest.raises(BadInput) as caught:
+            opened()
+        assert describe(caught.value).startswith(f"MLFLOW_ARTIFACTS_DESTINATION names {typed}, which is no folder")
+    for place in ("s3://bucket/a", str(here)):
+        monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", place)
+        assert opened().proxied_artifacts == place
+    monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION")
+    for place in (here / "mlartifacts", tmp_path / "mlartifacts"):
+        place.mkdir()
+        assert opened().proxied_artifacts == place.as_uri()
+
+
+@needs_mlflow
+def test_locations_that_need_no_folder(tmp_path):
+    """Of other stores, and of the proxy of a server that they name."""
+    database(tmp_path / "a.db", head(), "s3://b/0", other="mlflow-artifacts://host:5000/1", run="s3://b/0/r/artifacts")
+    for writable in (False, True):
+        (tmp_path / str(writable)).mkdir()
+        local_stores.open_store(f"sqlite:///{tmp_path}/a.db", str(tmp_path / str(writable)), writable=writable)
+
+
+@needs_mlflow
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_store_in_which_a_server_has_put_nothing_yet(writable, tmp_path, monkeypatch):
+    """Its new experiments have locations that need no such folder, unless there is one."""
+    database(tmp_path / "a.db", head(), location=PROXIED)
+    uri = f"sqlite:///{tmp_path}/a.db"
+    assert open_store(uri, tmp_path, writable).artifact_root == (tmp_path / "mlruns").as_uri()
+    copies = tmp_path / "again"
+    copies.mkdir()
+    monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "none"))
+    if writable:
+        with pytest.raises(BadInput, match="MLFLOW_ARTIFACTS_DESTINATION names"):
+            local_stores.open_store(uri, str(copies), writable=True)
+    monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION")
+    (tmp_path / "mlartifacts").mkdir()
+    assert local_stores.open_store(uri, str(copies), writable=writable).artifact_root == "mlflow-artifacts:/"
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_folder_of_a_server_that_stores_artifacts(writable, tmp_path):
+    folder, copies = tmp_path / "place" / "runs", []
+    experiment(folder, "0", PROXIED)
+
+    def opened():
+        copies.append(tmp_path / f"copies {len(copies)}")
+        copies[-1].mkdir()
+        return local_stores.open_store(str(folder), str(copies[-1]), writable=writable)
+
+    assert opened().artifact_root == folder.as_uri()
+    experiment(folder / "0", "a-run", "")
+    with pytest.raises(BadInput, match=f"{folder} belongs to a server"):
+        opened()
+    (folder / "0" / "a-run" / "meta.yaml").unlink()
+    opened()
+    experiment(folder / ".trash", "7", "'mlflow-artifacts:/a b/7'")
+    with pytest.raises(BadInput, match=f"{folder} belongs to a server"):
+        opened()
+    (tmp_path / "place" / "mlartifacts").mkdir()
+    assert opened().proxied_artifacts == (tmp_path / "place" / "mlartifacts").as_uri()
+
+
+def test_artifacts_of_another_database_as_source(tmp_path, monkeypatch):
+    """A folder of the working directory may be theirs, but is no place to put new ones."""
+    monkeypatch.chdir(tmp_path)
+    content = local_stores._Content(["experiments", "alembic_version"], head(), PROXIED, proxied=True)
+    monkeypatch.setattr(local_stores, "_database_content", lambda uri, name: content)
+    with pytest.raises(BadInput, match="MLFLOW_ARTIFACTS_DESTINATION"):
+        local_stores.open_store(URI, str(tmp_path), writable=False)
+    (tmp_path / "mlartifacts").mkdir()
+    store = local_stores.open_store(URI, str(tmp_path), writable=False)
+    assert store.proxied_artifacts == (tmp_path / "mlartifacts").as_uri()
+    with pytest.raises(BadInput, match="MLFLOW_ARTIFACTS_DESTINATION"):
+        local_stores.open_store(URI, str(tmp_path), writable=True)
 
 
 @needs_mlflow
@@ -399,6 +464,17 @@ def test_a_server_lives_as_long_as_the_context(play, tmp_path):
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_the_start_is_told_before_and_after(play, tmp_path, caplog):
+    """It takes seconds in which nothing else is to be seen."""
+    caplog.set_level("INFO", local_server.__name__)
+    play(f"import time; time.sleep(0.3)\n{SERVER}")
+    with local_server.serve(str(tmp_path / "runs"), writable=True):
+        pass
+    first, last = caplog.records
+    assert first.getMessage().startswith(f"Starting a private MLflow server for {tmp_path / 'runs'}")
+    assert last.getMessage().startswith("Serving ") and last.created - first.created > 0.3
 
 
 def test_no_credentials_in_arguments(play, tmp_path, monkeypatch):
