@@ -83,20 +83,21 @@ class _Settings(NamedTuple):
 def resolve_uri(uri: Optional[str], side: str = "", *, two_sided: bool = False) -> str:
     """Return the tracking URI that a command works on.
 
-    :param uri: The URI as given. Without it the side's variable counts in a command with two sides, then
+    :param uri: The URI as given. Without it the side's variable counts if the command has two sides, then
         MLFLOW_TRACKING_URI, then, within Databricks, the workspace itself.
     :param side: ``src``, ``dst`` or empty.
     :param two_sided: The command has a source and a destination server.
     :raises BadInput: There is none.
     """
     prefix, who = _SIDES[side]
-    names = [prefix + "TRACKING_URI"] * two_sided + ["MLFLOW_TRACKING_URI"]
+    # with one server a variable of a side would silently win over MLFLOW_TRACKING_URI
+    names = [prefix + "TRACKING_URI"] * (two_sided and bool(side)) + ["MLFLOW_TRACKING_URI"]
     for candidate in [uri, *map(os.environ.get, names)]:
         if candidate and candidate.strip():
             return candidate.strip()
     if os.environ.get("DATABRICKS_RUNTIME_VERSION"):
         return "databricks"
-    option = f"--{side}-mlflow-uri" if two_sided else "--tracking-uri"
+    option = f"--{side}-mlflow-uri" if two_sided and side else "--tracking-uri"
     raise BadInput(f"No URI is given for {who}: give {option}, or set {' or '.join(names)}.")
 
 
@@ -109,7 +110,8 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
 
     In a command with two sides the global settings go only to the scheme, host and port of MLFLOW_TRACKING_URI.
     If that variable is unset, or names no HTTP server, they go to neither side. Profiles and netrc entries belong to
-    their own hosts.
+    their own hosts. In a command with one side its own variables don't count for another server than that of the
+    side's MLFLOW_MIGRATION_..._TRACKING_URI, if that is set.
 
     :param uri: URI of an HTTP server, ``databricks``, or ``databricks://PROFILE``. Default: see :func:`resolve_uri`.
     :param side: ``src``, ``dst``, or empty for a command that has no sides.
@@ -119,12 +121,14 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
     """
     given = resolve_uri(uri, side, two_sided=two_sided)
     prefix, who = _SIDES[side]
+    own_counts = bool(side) and (two_sided or _belongs(prefix, given))
+    registry_side = side if two_sided else ""
     if _scheme(given) in ("databricks", "databricks-uc"):
         from mlflow_migration.client import databricks_credentials
 
-        login = databricks_credentials.login(given, prefix if side else "", who, two_sided=two_sided)
+        login = databricks_credentials.login(given, prefix if own_counts else "", who, two_sided=two_sided)
         alone = not two_sided or given == os.environ.get("MLFLOW_TRACKING_URI")
-        connection = _databricks_connection(login, given, _registry_uri(side, use_global=alone))
+        connection = _databricks_connection(login, given, _registry_uri(registry_side, use_global=alone))
     else:
         url, user = _split(given, who)
         at_home = _is_global_host(url)
@@ -132,7 +136,7 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
         shared = _read("") if use_global else _Settings()
         if use_global:
             shared = _with_credentials_file(shared)
-        own = _read(side) if side else _Settings()
+        own = _read(side) if own_counts else _Settings()
         settings = own if own.has_credentials() else shared
         if user or token:
             # what comes with the URI is the side's own, so only the server that the rest belongs to gets that too
@@ -143,7 +147,8 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
         )
         has_own = bool(user or token or own.has_credentials())
         plugins = find_header_plugins() if at_home or (use_global and not has_own) else []
-        connection = _connection(url, settings, plugins, given, _registry_uri(side, use_global=use_global), who)
+        registry_uri = _registry_uri(registry_side, use_global=use_global)
+        connection = _connection(url, settings, plugins, given, registry_uri, who)
     if token:
         value = _checked(f"Bearer {token}", "The given token holds")
         connection = replace(connection, auth=None, headers={**connection.headers, "Authorization": value})
@@ -251,8 +256,18 @@ def _origin(url: str) -> Tuple[str, Optional[str], Optional[int]]:
 
 
 def _is_global_host(url: str) -> bool:
+    return _same_host(os.environ.get("MLFLOW_TRACKING_URI") or "", url)
+
+
+def _belongs(prefix: str, uri: str) -> bool:
+    """Tell whether a side's own variables are meant for a server: not if they name another one."""
+    own = (os.environ.get(prefix + "TRACKING_URI") or "").strip()
+    return own in ("", uri) or _same_host(own, uri)
+
+
+def _same_host(uri: str, other: str) -> bool:
     try:
-        return _origin(_split((os.environ.get("MLFLOW_TRACKING_URI") or "").strip(), "")[0]) == _origin(url)
+        return _origin(_split(uri.strip(), "")[0]) == _origin(_split(other.strip(), "")[0])
     except BadInput:
         return False
 

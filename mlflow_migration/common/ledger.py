@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LEDGER_FILE = "ledger.jsonl"
 STATUSES = ("copied", "updated", "unchanged", "incomplete", "skipped", "differs", "failed")
 _EXPLAINED = {"failed": "Not whole", "incomplete": "Not whole", "differs": "Left alone"}
-_SIDES = {"read": "from", "write": "to"}
+_SIDES = {"read": "From", "write": "To"}
 _SHOWN = 20
 _INTERRUPTED = "interrupted"
 
@@ -216,9 +216,8 @@ class Ledger:
 
     def summary(self) -> str:
         """Return the counts as a plain-text table, then why objects are not whole."""
-        sides = [f" {word} {self._servers[action]}" for action, word in _SIDES.items() if action in self._servers]
-        title = self.command + "".join(sides)
-        lines = [f"{title}: nothing was written; this is what would be done" if self._dry_run else title]
+        lines = [f"{self.command}: nothing was written; this is what would be done" if self._dry_run else self.command]
+        lines += [f"{word}: {self._servers[action]}" for action, word in _SIDES.items() if action in self._servers]
         lines += [f"Note: {_printable(note)}" for note in self.notes]
         lines += [""] + self._table() + self._carried()
         if self._losses:

@@ -29,7 +29,8 @@ def test_requests(src_server: Server, dst_server: Server, tmp_path: Path, experi
     files = runs * (plan.artifacts + 1)
     first = export_all(src_server, names, tmp_path)
     allowed = 2 * runs + plan.metrics * math.ceil(runs / 20) + 50
-    assert files < first.requests <= files + min(allowed, runs)
+    # one a run is spent where the server has logged models: only a run itself tells which of them it uses
+    assert files < first.requests <= files + runs + 20 < files + allowed
     again = export_all(src_server, names, tmp_path)
     assert runs <= again.requests <= runs + 15
     imported = import_all(dst_server, names, tmp_path)

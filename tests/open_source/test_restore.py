@@ -194,9 +194,9 @@ def test_what_was_carried_is_told(source: Source, moves: Moves) -> None:
     )  # fmt: skip
     names = ("--experiment", source.name, "--experiment-name", source.name + " copy")
     copied = moves.script("copy-experiment", *both, *names, "--quiet")
-    assert f"export-experiment from {moves.src.uri}\n" in exported.stdout
-    assert f"import-experiment to {moves.dst.uri}\n" in imported.stdout
-    assert f"copy-experiment from {moves.src.uri} to {moves.dst.uri}\n" in copied.stdout
+    assert exported.stdout.startswith(f"export-experiment\nFrom: {moves.src.uri}\n\n")
+    assert imported.stdout.startswith(f"import-experiment\nTo: {moves.dst.uri}\n\n")
+    assert copied.stdout.startswith(f"copy-experiment\nFrom: {moves.src.uri}\nTo: {moves.dst.uri}\n\n")
     for done in (exported, imported, copied):
         assert "Carried: 2 artifacts (0.0 MB), 1 points of metrics" in done.stdout
 

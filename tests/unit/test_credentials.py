@@ -126,10 +126,12 @@ def test_mlflow_is_not_imported():
 
 
 def test_uri_default(env):
-    with pytest.raises(BadInput, match="--src-mlflow-uri, or set MLFLOW_MIGRATION_SRC_TRACKING_URI or MLFLOW_TRACK"):
+    words = "the source: give --src-mlflow-uri, or set MLFLOW_MIGRATION_SRC_TRACKING_URI or MLFLOW_TRACKING_URI"
+    with pytest.raises(BadInput, match=words):
         resolve_uri(None, "src", two_sided=True)
-    with pytest.raises(BadInput, match="--tracking-uri, or set MLFLOW_TRACKING_URI"):
-        resolve_uri(None, "src")
+    for side, who in {"dst": "the destination", "": "the tracking server"}.items():
+        with pytest.raises(BadInput, match=f"{who}: give --tracking-uri, or set MLFLOW_TRACKING_URI"):
+            resolve_uri(None, side)
     env(DATABRICKS_RUNTIME_VERSION="15.4")
     assert resolve_uri(None) == "databricks"
     env(MLFLOW_TRACKING_URI=HOME)
@@ -137,7 +139,8 @@ def test_uri_default(env):
     env(MLFLOW_MIGRATION_SRC_TRACKING_URI=OTHER)
     assert resolve_uri(None, "src", two_sided=True) == OTHER
     assert resolve_uri(None, "dst", two_sided=True) == HOME
-    assert resolve_uri(None, "src") == HOME
+    # where there is one server only, the variable that users of MLflow know decides
+    assert resolve_uri(None, "src") == connect(None, "src").uri == HOME
     assert resolve_uri(" sqlite:///x.db ", "src") == "sqlite:///x.db"
 
 
@@ -266,6 +269,24 @@ def test_own_credentials_exclude_the_global_ones(env, clean):
         assert connection.verify is False
     env(MLFLOW_MIGRATION_SRC_TRACKING_SERVER_CERT_PATH="/ca.pem")
     assert connect(HOME, "src").verify == "/ca.pem"
+
+
+@pytest.mark.parametrize(
+    "own_uri, counts",
+    [(None, True), (HOME, True), ("http://me:pw@home.example:5000/", True), (OTHER, False), ("sqlite:///x", False)],
+)
+def test_own_variables_are_for_the_server_that_they_name(own_uri, counts, env):
+    """A command with one server goes to another one than the side's: that must not get the side's credentials."""
+    env(MLFLOW_TRACKING_TOKEN="global", MLFLOW_MIGRATION_SRC_TRACKING_TOKEN="own", MLFLOW_MIGRATION_SRC_WORKSPACE="ws")
+    env(MLFLOW_MIGRATION_SRC_REGISTRY_URI="http://registry.example", MLFLOW_TRACKING_URI=HOME)
+    if own_uri:
+        env(MLFLOW_MIGRATION_SRC_TRACKING_URI=own_uri)
+    connection = connect(None, "src")
+    assert authorization(connection) == ("Bearer own" if counts else "Bearer global")
+    assert ("X-MLFLOW-WORKSPACE" in connection.headers) == counts
+    assert connection.registry_uri is None
+    both = connect(HOME, "src", two_sided=True)
+    assert (authorization(both), both.registry_uri) == ("Bearer own", "http://registry.example")
 
 
 def test_own_tls_settings_are_no_credentials(env):
@@ -567,6 +588,8 @@ class TestDatabricks:
         with pytest.raises(BadInput, match="source"):
             connect("databricks", "src")
         assert login(connect("databricks", "dst")) == (WORKSPACE, "Bearer dst-token")
+        env(MLFLOW_MIGRATION_DST_TRACKING_URI=HOME)
+        assert login(connect("databricks", "dst")) == (WORKSPACE, "Bearer env-token")
         env(MLFLOW_MIGRATION_SRC_DATABRICKS_HOST=WORKSPACE + "/")
         assert login(connect("databricks", "src", two_sided=True)) == (WORKSPACE, "Bearer env-token")
 

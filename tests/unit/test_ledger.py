@@ -186,7 +186,7 @@ def test_summary_says_what_was_carried_and_between_which_servers(tmp_path):
         assert "Kept" not in ledger.summary()
         ledger.add(gone=2)
     lines = ledger.summary().splitlines()
-    assert lines[0] == "c from http://a to http://b"
+    assert lines[:3] == ["c", "From: http://a", "To: http://b"]
     assert "Carried: 1,001 artifacts (3.0 MB), 2,000 points of metrics" in lines
     assert "Kept: 2 artifacts that the source no longer has" in lines
     written = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
