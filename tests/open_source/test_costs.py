@@ -7,11 +7,10 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Dict
 
 import pytest
 
-from benchmarks import prove_tracking
 from benchmarks.bench import Bench, export_all, import_all, measure
 from benchmarks.make_data import SIZES, make
 from tests.support.compare import assert_same
@@ -83,45 +82,3 @@ def test_demo() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "copied" in done.stdout and "unchanged" in done.stdout
     assert "no difference" in done.stdout.lower()
-
-
-# ---- the proof itself
-
-
-def fails() -> Tuple[bool, str]:
-    """A point that does not hold."""
-    return False, "3 differences"
-
-
-def breaks() -> Tuple[bool, str]:
-    """A point that can't be tried."""
-    raise RuntimeError("no server")
-
-
-def test_the_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It prints what holds and what does not, and does not do again what has passed with the same package."""
-    done: List[str] = []
-
-    def holds() -> Tuple[bool, str]:
-        done.append("holds")
-        return True, "0 differences"
-
-    points: List[Tuple[str, int, Any]] = [("good", 60, holds), ("bad", 60, fails), ("broken", 60, breaks)]
-    monkeypatch.setattr(prove_tracking, "STATE", tmp_path / "state.json")
-    monkeypatch.setattr(prove_tracking, "POINTS", points)
-
-    def prove(*args: str) -> Tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["prove", *args])
-        return prove_tracking.main(), capsys.readouterr().out
-
-    status, text = prove()
-    assert status == 1 and text.endswith("2 failed\n")
-    for line in ("PASS  good: 0 differences (", "FAIL  bad: 3 differences (", "FAIL  broken: no server ("):
-        assert line in text
-    assert prove("--only", "good")[0] == 0 and done == ["holds"]
-    assert "PASS  good (earlier): 0 differences" in prove()[1] and done == ["holds"]
-    prove("--again")
-    assert len(done) == 2
-    monkeypatch.setattr(prove_tracking, "_package", lambda: "another package")
-    prove()
-    assert len(done) == 3
