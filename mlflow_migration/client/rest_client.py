@@ -446,7 +446,7 @@ def _error_of(response: requests.Response, method: str, path: str, server: str) 
     try:
         doc = json_codec.loads(response.content)
         if isinstance(doc, dict):
-            code = str(doc.get("error_code") or "")
+            code = str(doc.get("error_code") or "").replace("ENDPOINT_NOT_FOUND", "")  # a missing route has no code
             message = str(doc.get("message") or doc.get("detail") or "")
     except (ValueError, *_BROKEN):
         pass

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 from urllib.parse import quote
 
-from mlflow_migration.client.errors import BadInput, NotFound, Refused, Unavailable
+from mlflow_migration.client.errors import BadInput, NotFound, Refused, Unauthorized, Unavailable
 from mlflow_migration.client.json_stream import items
 from mlflow_migration.client.rest_client import RestClient, paged
 
@@ -299,7 +299,10 @@ class Tracking:
         def call() -> List[Json]:
             return list(self.rest.get(f"{AJAX}/metrics/get-history-bulk", params, timeout=_SLOW).get("metrics") or [])
 
-        return self.rest.optional("get-history-bulk", call)
+        try:
+            return self.rest.optional("get-history-bulk", call)
+        except Unauthorized:
+            return None  # it lies below /ajax-api, where a web server in front may let only users of the pages in
 
     def history(self, run_id: str, key: str) -> Iterator[List[Json]]:
         """Yield the points of one metric of one run, whatever their number, a bounded list at a time.

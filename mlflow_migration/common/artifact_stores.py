@@ -400,6 +400,9 @@ def _named(entries: Iterator[Tuple[str, Dict[str, Any]]]) -> Tuple[List[str], Li
 class Presence:
     """Tells cheaply which runs can't have artifacts: one listing of an experiment's folder behind the proxy.
 
+    It is made after the runs were read whose infos are asked about: a run that ended since may have got artifacts.
+    So :meth:`forget` it before runs that are read later.
+
     :param tracking: The server.
     """
 
@@ -407,6 +410,11 @@ class Presence:
         self._tracking = tracking
         self._lock = threading.Lock()
         self._folders: Dict[str, Optional[Set[str]]] = {}
+
+    def forget(self) -> None:
+        """Make the listing anew when it is next needed."""
+        with self._lock:
+            self._folders.clear()
 
     def may_have(self, info: Dict[str, Any]) -> bool:
         """Tell whether a run may have artifacts.

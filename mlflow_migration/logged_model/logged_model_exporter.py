@@ -24,6 +24,7 @@ LOGGED_MODELS = "logged_models"
 LOGGED_MODEL_FILE = "logged_model.json"
 ARTIFACTS = "artifacts"
 _FILTER = "logged_models_filter"
+_RUN = "its run is not exported (--export-deleted-runs takes deleted ones)"
 
 
 def flat(model: Json, deleted: bool = False) -> Json:
@@ -116,7 +117,13 @@ def export_models(
 
     for page in tracking.search_logged_models([experiment_id]):
         done.update(model["info"]["model_id"] for model in page)
-        finish([model for model in page if _wanted(model["info"], run_ids, linked, everything)])
+        wanted = [_wanted(model["info"], run_ids, linked, everything) for model in page]
+        finish([model for model, is_wanted in zip(page, wanted) if is_wanted])
+        for model in [model for model, is_wanted in zip(page, wanted) if everything and not is_wanted]:
+            job.ledger.expect("logged_model", 1)
+            job.ledger.record(
+                "logged_model", "skipped", model["info"]["model_id"], name=model["info"].get("name"), reason=_RUN
+            )  # fmt: skip
     for model_id in sorted(linked - done):
         # a search does not show deleted ones; and a run may use a model of another experiment
         try:

@@ -429,8 +429,9 @@ class RunImporter:
             todo = plan(wanted, there, base, self._settings.overwrite, unfinished, run.begun)
             unfinished = unfinished or any(name.startswith(("metric:", "points")) for name in run.begun)
             unfinished = self._look_closer(run, todo, there, uploads) or unfinished
-        if "lifecycle" in todo.differs and not todo.empty:
-            todo = Plan(differs=sorted(todo.differs + todo.write + todo.drop))  # deleted there: nothing can be written
+        if "lifecycle" in todo.differs:
+            # its stage is somebody's choice, and nothing can be written to a run that is deleted
+            todo, unfinished = Plan(differs=sorted(todo.differs + todo.write + todo.drop)), False
         if self._job.dry_run:
             fixed = [name for name in todo.write if name.startswith("param:") and name in there]
             if fixed:

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
+from benchmarks.make_data import log_metrics
 from tests.support.compare import assert_same
 from tests.support.moves import Moves, Source, counts_of, point, runs_of
 from tests.support.proxy import Proxy
@@ -132,6 +133,43 @@ def test_originals_in_the_id_map(source: Source, moves: Moves) -> None:
         "last_updated_timestamp": model["last_updated_timestamp_ms"],
         "artifact_location": model["artifact_uri"],
     }
+
+
+@pytest.mark.parametrize("recheck", [(), ("--recheck", "full")])
+def test_a_run_that_was_deleted_at_the_destination_stays_deleted(recheck: Any, source: Source, moves: Moves) -> None:
+    """What is left alone is left alone: nothing is written to it, and it is not restored."""
+    run_id = source.run("r", points=(point("m", 1.0, 1),))
+    moves.export(source.name)
+    moves.load(source.name)
+    copy = id_map(moves.report)[run_id]
+    there = Rest(moves.dst.uri)
+    there.post("runs/delete", {"run_id": copy})
+    log_metrics(source.rest, run_id, [point("m", 2.0, 2)])
+    moves.export(source.name)
+    for _ in range(2):
+        assert moves.load(source.name, *recheck)["run"] == {"differs": 1}
+        assert there.run(copy)["info"]["lifecycle_stage"] == "deleted"
+        assert len(there.history(copy, "m")) == 1
+    assert moves.load(source.name, "--on-destination-change", "overwrite")["run"] == {"updated": 1}
+    assert there.run(copy)["info"]["lifecycle_stage"] == "active" and len(there.history(copy, "m")) == 2
+
+
+def test_a_run_that_gets_artifacts_while_others_are_exported(source: Source, moves: Moves) -> None:
+    """It ends after the first runs were looked at, and before it is listed itself."""
+    for number in range(501):
+        source.run(f"run {number}", start=1000 + number)
+    late = source.run("late", start=5000, end=False)
+
+    def finish() -> None:
+        source.put(late, "a.txt", b"late")
+        source.rest.post("runs/update", {"run_id": late, "status": "FINISHED", "end_time": 6000})
+
+    with Proxy(moves.src.uri) as proxy:
+        # the second page of runs is asked for when the first ones have been looked at
+        proxy.on("POST", "*/runs/search", number=2, before=lambda _: finish())
+        moves.src = At(proxy.uri)  # type: ignore[assignment]
+        directory = moves.export(source.name)
+    assert (directory / late / "artifacts" / "a.txt").read_bytes() == b"late"
 
 
 # ---- what a directory keeps

@@ -12,8 +12,9 @@ import pytest
 
 from mlflow_migration.client import rest_client
 from mlflow_migration.client.credentials import Connection
-from mlflow_migration.client.errors import Gone, NotFound, Refused, Stopped, Unauthorized, Unavailable, describe
+from mlflow_migration.client.errors import Gone, NotFound, Refused, Stopped, Unauthorized, Unavailable, describe, redact
 from mlflow_migration.client.rest_client import RestClient, paged
+from mlflow_migration.client.tracking import Tracking
 from tests.support.stub import Reply, Stub, error, missing_route
 
 
@@ -309,3 +310,31 @@ def test_numbers_come_as_they_are(serve):
     got = client.get("/x")
     assert (got["a"], got["b"], math.isnan(got["c"])) == (0.1, 2**63 - 1, True)
     assert json.dumps(got["a"]) == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("http://user:s3cr@etPW@127.0.0.1:5977", "http://127.0.0.1:5977"),
+        ("http://user:s3cr'etPW@h/x", "http://h/x"),
+        ("http://user:s3cr/etPW@h", "http://h"),
+        ("postgresql://u:pa/ss@host/db", "postgresql://host/db"),
+        ("http://t0ken@h", "http://h"),
+        ("at http://u:p@h: no reply from http://u:p@h", "at http://h: no reply from http://h"),
+        ("http://h:5000/a@b, s3://bucket/a@b/c, me@x.y", "http://h:5000/a@b, s3://bucket/a@b/c, me@x.y"),
+    ],
+)
+def test_passwords_in_addresses_are_not_shown(given, shown):
+    assert redact(given) == shown
+
+
+def test_a_route_that_a_server_names_as_missing(serve):
+    _, client = serve(error(404, "ENDPOINT_NOT_FOUND", "no such route"))
+    assert client.optional("x", lambda: client.get("/x")) is None and client.lacks("x")
+
+
+def test_histories_when_only_the_api_is_open(serve):
+    """A web server in front may let only users of the pages into /ajax-api: then each history is asked for alone."""
+    stub, client = serve(error(403, "PERMISSION_DENIED", "no"))
+    assert Tracking(client).bulk_history(["r"], "m") is None
+    assert [request.path for request in stub.requests] == ["/ajax-api/2.0/mlflow/metrics/get-history-bulk"]
