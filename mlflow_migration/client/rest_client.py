@@ -25,7 +25,7 @@ from urllib3.util.retry import Retry
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.credentials import Connection
-from mlflow_migration.client.errors import Gone, NotFound, Refused, Stopped, Unauthorized, Unavailable, redact
+from mlflow_migration.client.errors import BadInput, Gone, NotFound, Refused, Stopped, Unauthorized, Unavailable, redact
 from mlflow_migration.client.gate import Gate
 
 _log = logging.getLogger(__name__)
@@ -101,8 +101,8 @@ class RestClient:
             # urllib3 would say it again and again, with a line of code
             warnings.filterwarnings("ignore", category=InsecureRequestWarning)
             _log.warning("The certificate of %s is not checked.", connection.uri)
-        self._retries = int(os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") or 8)
-        self._timeout = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") or 120)
+        self._retries = int(_variable("MLFLOW_HTTP_REQUEST_MAX_RETRIES", 8))
+        self._timeout = float(_variable("MLFLOW_HTTP_REQUEST_TIMEOUT", 120))
         self._reads, self._writes = Gate(workers), Gate(workers)
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -474,6 +474,13 @@ def _retry_after(response: requests.Response) -> Optional[float]:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError):  # neither seconds nor a date; which error depends on the Python
         return None
+
+
+def _variable(name: str, default: int) -> int:
+    text = (os.environ.get(name) or str(default)).strip()
+    if not text.isdigit():
+        raise BadInput(f"{name} must be a whole number, not {text!r}")
+    return int(text)
 
 
 #: errors that asking again can't heal, and what may

@@ -323,6 +323,7 @@ class RunImporter:
 
     def _read(self, src_id: str, source: ExportDir, info: Json, mark: str) -> _Run:
         doc = read_run(source)
+        doc["info"]["status"] = doc["info"].get("status") or "FINISHED"
         if doc.get("metrics_file"):
             doc["latest"] = _latest_streamed(doc, source)
         else:
@@ -550,7 +551,7 @@ class RunImporter:
         if "name" in todo.write and info.get("run_name"):
             fields["run_name"] = info["run_name"]
         if "status" in todo.write or "end" in todo.write:
-            fields["status"] = info.get("status") or "FINISHED"
+            fields["status"] = info["status"]
             if info.get("end_time"):
                 fields["end_time"] = int(info["end_time"])
         if fields:

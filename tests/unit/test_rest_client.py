@@ -12,7 +12,17 @@ import pytest
 
 from mlflow_migration.client import rest_client
 from mlflow_migration.client.credentials import Connection
-from mlflow_migration.client.errors import Gone, NotFound, Refused, Stopped, Unauthorized, Unavailable, describe, redact
+from mlflow_migration.client.errors import (
+    BadInput,
+    Gone,
+    NotFound,
+    Refused,
+    Stopped,
+    Unauthorized,
+    Unavailable,
+    describe,
+    redact,
+)
 from mlflow_migration.client.rest_client import RestClient, paged
 from mlflow_migration.client.tracking import Tracking
 from tests.support.stub import Reply, Stub, error, missing_route
@@ -338,3 +348,10 @@ def test_histories_when_only_the_api_is_open(serve):
     stub, client = serve(error(403, "PERMISSION_DENIED", "no"))
     assert Tracking(client).bulk_history(["r"], "m") is None
     assert [request.path for request in stub.requests] == ["/ajax-api/2.0/mlflow/metrics/get-history-bulk"]
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"])
+def test_a_variable_that_is_no_number(name, monkeypatch):
+    monkeypatch.setenv(name, "abc")
+    with pytest.raises(BadInput, match=f"{name} must be a whole number, not 'abc'"):
+        RestClient(Connection("http://h", {}, None, True, None, "http://h"))
