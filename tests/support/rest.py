@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
 
 Json = Dict[str, Any]
 T = TypeVar("T")
@@ -39,7 +40,9 @@ class Rest:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.auth = auth
-        self._session.mount("http", HTTPAdapter(pool_connections=1, pool_maxsize=threads))
+        # a server may close a kept-alive connection just when a question is sent; urllib3 repeats questions only
+        again = Retry(total=3, status=0, redirect=0, backoff_factor=0.1)
+        self._session.mount("http", HTTPAdapter(pool_connections=1, pool_maxsize=threads, max_retries=again))
         self._has_bulk = True
 
     def map(self, fn: Callable[[T], R], items: Iterable[T]) -> List[R]:
