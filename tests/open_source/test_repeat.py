@@ -10,27 +10,11 @@ import pytest
 
 from benchmarks.make_data import end_run, log_metrics, make_everything
 from tests.support.compare import RUN_KEY, assert_same
-from tests.support.moves import Moves, Source, point, runs_of
+from tests.support.moves import At, Moves, Source, point, runs_of, writes
 from tests.support.proxy import Proxy
 from tests.support.reports import id_map, ledger, statuses
 from tests.support.rest import Rest
 from tests.support.servers import Server
-
-
-class Behind:
-    """A server behind a proxy, for Moves."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self.uri = proxy.uri
-
-
-def writes(proxy: Proxy) -> Dict[str, int]:
-    """What was sent to a server beside questions."""
-    return {
-        route: number
-        for route, number in proxy.counts().items()
-        if not route.startswith("GET ") and not route.endswith("/search")
-    }
 
 
 def test_nothing_changed(moves: Moves, experiment_name: str) -> None:
@@ -38,7 +22,7 @@ def test_nothing_changed(moves: Moves, experiment_name: str) -> None:
     ids = make_everything(moves.src.uri, experiment_name, deleted_models=True)
     objects = len(ids) - 1
     with Proxy(moves.src.uri) as src, Proxy(moves.dst.uri) as dst:
-        moves.src, moves.dst = Behind(src), Behind(dst)
+        moves.src, moves.dst = At(src.uri), At(dst.uri)
         directory = moves.export(experiment_name, "--export-deleted-runs")
         files = {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.parent != directory}
         first = src.count()

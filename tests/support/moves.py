@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 from benchmarks.make_data import create_run, end_run, log_metrics
+from tests.support.proxy import Proxy
 from tests.support.reports import ledger, records, table
 from tests.support.rest import Json, Rest
 from tests.support.scripts import Result
@@ -17,6 +18,22 @@ Counts = Dict[str, Dict[str, int]]
 def point(key: str, value: float, step: int, **more: Any) -> Json:
     """A metric point."""
     return {"key": key, "value": value, "timestamp": step, "step": step, **more}
+
+
+class At:
+    """A server by another address, for Moves."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+
+def writes(proxy: Proxy) -> Dict[str, int]:
+    """What was sent to a server beside questions."""
+    return {
+        route: number
+        for route, number in proxy.counts().items()
+        if not route.startswith("GET ") and not route.endswith("/search")
+    }
 
 
 class Source:
