@@ -120,7 +120,7 @@ def _isolated(config_class: Any) -> Any:
 def _login(config_class: Any, arguments: Dict[str, str], who: str) -> Login:
     try:
         config = config_class(**arguments, **_WAIT)
-    except (ValueError, OSError, configparser.Error) as ex:
+    except (ValueError, OSError, NotImplementedError, KeyError, configparser.Error) as ex:
         raise BadInput(f"No usable Databricks credentials for {who}: {redact(str(ex))}") from None
     if not config.host or (arguments and str(config.auth_type).startswith("runtime")):
         # inside a workspace the SDK falls back to that one, whatever host was asked for
@@ -153,6 +153,6 @@ class _SdkAuth(AuthBase):
             r.headers.update(self._config.authenticate())
         except requests.RequestException:
             raise
-        except (ValueError, OSError) as ex:
+        except (ValueError, OSError, NotImplementedError, KeyError) as ex:
             raise Unauthorized(f"Databricks gives no token: {redact(str(ex))}", http_status_code=401) from None
         return r

@@ -18,9 +18,7 @@ import re
 from typing import Any, Dict, Optional, Union
 
 # a password may hold anything, as some parsers take it unescaped: rather too much is cut
-_USER_INFO = re.compile(
-    r"(?P<scheme>[a-zA-Z][\w+.\-]*://)(?:[^/@\s:]*:(?!\d+(?:[/\s,;]|$))\S*@|[^/\s]*@)"
-)
+_USER_INFO = re.compile(r"(?P<scheme>[a-zA-Z][\w+.\-]*://)(?:[^/@\s:]*:(?!\d+(?:[/\s,;]|$))\S*@|[^/\s]*@)")
 _SECRETS = re.compile(
     r"(?i)(?P<name>authorization|bearer|basic|token|password|passwd|secret|x-amz-signature|sig|signature)"
     r"(?P<between>[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?|\s+(?=[\w\-.~+/]{16,}))(?P<value>[^\s\"',;&}]+)"

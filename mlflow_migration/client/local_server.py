@@ -65,11 +65,12 @@ def is_server_uri(uri: str) -> bool:
 
 
 @contextmanager
-def serve(uri: str, *, writable: bool) -> Iterator[str]:
+def serve(uri: str, *, writable: bool, dry_run: bool = False) -> Iterator[str]:
     """Serve a local store while the context lasts.
 
     :param uri: ``sqlite:///...``, ``postgresql://...``, ``mysql://...``, ``mssql://...``, a ``file:`` URI or a folder.
     :param writable: The store is a destination: it is made if it does not exist. Otherwise it is not changed.
+    :param dry_run: A destination is not made or changed either: what does not exist counts as empty.
     :return: The server's URL, ``http://127.0.0.1:PORT``.
     :raises BadInput: The store can't be served; the message says what to do.
     """
@@ -78,7 +79,7 @@ def serve(uri: str, *, writable: bool) -> Iterator[str]:
     # of nobody else's reading, as it may hold a copy of the store
     folder = tempfile.mkdtemp(prefix="mlflow-migration-")
     try:
-        store = open_store(uri, folder, writable=writable)
+        store = open_store(uri, folder, writable=writable, dry_run=dry_run)
         if store.upgrade:
             _upgrade(store, folder)
         with _running(store, folder) as url:

@@ -86,33 +86,48 @@ def artifact_folder(uri: str) -> str:
     return _path_of(uri) if scheme in ("", "file") else ""
 
 
-def open_store(uri: str, folder: str, *, writable: bool) -> Store:
+def open_store(uri: str, folder: str, *, writable: bool, dry_run: bool = False) -> Store:
     """Check a local store, and make a source unchangeable.
 
     :param uri: URI of a database, ``file:`` URI or path of a folder.
     :param folder: Empty folder for copies; it must outlive the server.
     :param writable: The store is a destination.
+    :param dry_run: Of a destination a copy is served, an empty one if it does not exist, and nothing is made.
     :return: What to serve.
     :raises BadInput: It is no store, does not exist, or has a schema that the installed MLflow can't serve as it is.
     """
     scheme = scheme_of(uri)
     database, _, _driver = scheme.partition("+")
     if database == "sqlite":
-        return _open_sqlite(uri, folder, writable)
+        return _open_sqlite(uri, folder, writable, dry_run)
     if database in _DATABASES:
-        return _open_database(uri, writable)
+        return _open_database(uri, folder, writable, dry_run)
     if scheme in ("", "file") and uri:
-        return _open_folder(_path_of(uri), folder, writable)
+        return _open_folder(_path_of(uri), folder, writable, dry_run)
     raise BadInput(
         f"{redact(uri) or 'An empty text'!r} is no tracking URI: give http(s)://..., databricks://..., "
         "sqlite:///..., postgresql://..., mysql://..., mssql://... or a folder"
     )
 
 
+def identity(uri: str) -> str:
+    """Return the one name of a local store that can be written in several ways, without credentials."""
+    scheme = scheme_of(uri)
+    if scheme.partition("+")[0] == "sqlite":
+        return f"sqlite:///{_sqlite_path(uri)[0]}"
+    return _path_of(uri) if scheme in ("", "file") else redact(uri)
+
+
+def _empty(folder: str, name: str) -> Store:
+    """Return a new store that stands for one that does not exist yet."""
+    artifacts = Path(folder, "artifacts").as_uri()
+    return Store(f"sqlite:///{os.path.join(folder, 'empty.db')}", name, artifacts, artifacts)
+
+
 # --- databases
 
 
-def _open_sqlite(uri: str, folder: str, writable: bool) -> Store:
+def _open_sqlite(uri: str, folder: str, writable: bool, dry_run: bool) -> Store:
     path, query = _sqlite_path(uri)
     name = f"sqlite:///{path}"
     beside = os.path.dirname(path)
@@ -121,8 +136,10 @@ def _open_sqlite(uri: str, folder: str, writable: bool) -> Store:
     exists = os.path.exists(path)
     if not exists and not writable:
         raise BadInput(f"{name} does not exist")
+    if not exists and dry_run:
+        return _empty(folder, name)
     served = path
-    if writable:
+    if writable and not dry_run:
         os.makedirs(beside, exist_ok=True)
     else:
         served = os.path.join(folder, "snapshot.db")
@@ -138,7 +155,7 @@ def _open_sqlite(uri: str, folder: str, writable: bool) -> Store:
         raise BadInput(_how_to_upgrade(name, name))
     root, proxied = _artifacts(name, content, _places(beside), writable)
     return Store(
-        f"sqlite:///{served}{query if writable else ''}",
+        f"sqlite:///{served}{query if served == path else ''}",
         name,
         root or Path(beside, "mlruns").as_uri(),
         proxied,
@@ -146,9 +163,11 @@ def _open_sqlite(uri: str, folder: str, writable: bool) -> Store:
     )
 
 
-def _open_database(uri: str, writable: bool) -> Store:
+def _open_database(uri: str, folder: str, writable: bool, dry_run: bool) -> Store:
     name = redact(uri)
     content = _database_content(uri, name)
+    if not _is_mlflow(content) and dry_run:
+        return _empty(folder, name)
     if _is_older(content, name, writable):
         note = " (with its user and password)" if name != uri else ""
         raise BadInput(_how_to_upgrade(name, name + note))
@@ -307,7 +326,7 @@ def _path_of(uri: str) -> str:
     return os.path.abspath(url2pathname(parts.path))
 
 
-def _open_folder(path: str, folder: str, writable: bool) -> Store:
+def _open_folder(path: str, folder: str, writable: bool, dry_run: bool) -> Store:
     if os.path.isfile(path):
         raise BadInput(f"{path} is a file. A SQLite database is named like this: sqlite:///{path}")
     found = _folders(path)
@@ -317,9 +336,11 @@ def _open_folder(path: str, folder: str, writable: bool) -> Store:
         others = set(os.listdir(path)) - {_TRASH, _REGISTRY} if os.path.isdir(path) else set()
         if others:
             raise BadInput(f"{path} is not a folder of MLflow: it holds {sorted(others)[0]!r} and no experiment")
+        if dry_run:
+            return _empty(folder, path)
     content = _Content([], None, _default_location(path), any(_is_proxied(path, name) for name in found))
     root, proxied = _artifacts(path, content, _places(os.path.dirname(path)), writable)
-    served = path if writable else _view(path, found, folder)
+    served = path if writable and not dry_run else _view(path, found, folder)
     return Store(Path(served).as_uri(), path, root or Path(path).as_uri(), proxied)
 
 

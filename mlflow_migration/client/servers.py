@@ -47,13 +47,14 @@ def open_tracking(
         given = resolve_uri(uri, side, two_sided=two_sided)
     is_server = is_client_of_server(mlflow_client) if mlflow_client is not None else is_server_uri(given)
     if not is_server:
-        from mlflow_migration.client.local_stores import artifact_folder
+        from mlflow_migration.client.local_stores import artifact_folder, identity
 
-        with serve(given, writable=side == "dst" and not dry_run) as url:
+        with serve(given, writable=side == "dst", dry_run=dry_run) as url:
             connection = connect(url, two_sided=True)
             # messages and files name what the user gave
             tracking = Tracking(RestClient(connection, workers, direct=True))
             tracking.uri = without_userinfo(given)
+            tracking.identity = identity(given)
             tracking.is_private = True
             if side == "src":
                 tracking.artifact_folder = artifact_folder(given)

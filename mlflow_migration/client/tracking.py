@@ -59,6 +59,8 @@ class Tracking:
     def __init__(self, rest: RestClient) -> None:
         self.rest = rest
         self.uri = rest.connection.uri
+        self.identity = rest.url
+        """What names the server in files that outlive a command, however its URI is written."""
         self.is_private = False
         """Whether it is a server of our own in front of a local store."""
         self.artifact_folder: Optional[str] = None

@@ -428,10 +428,16 @@ class Presence:
         folder = root[: -len(f"/{run_id}/artifacts")]
         with self._lock:
             if folder not in self._folders:
-                found = self._tracking.proxied_files(folder)
-                names = {str(entry["path"]).rstrip("/").rpartition("/")[2] for entry in found}
-                # an object store may cut a listing at a round number: then it tells nothing
-                self._folders[folder] = names if not found or len(found) % 1000 else None
+                self._folders[folder] = self._names(folder)
             there = self._folders[folder]
         # a run that goes on may have got its first artifact since
         return there is None or run_id in there or info.get("status") in ("RUNNING", "SCHEDULED")
+
+    def _names(self, folder: str) -> Optional[Set[str]]:
+        try:
+            found = self._tracking.proxied_files(folder)
+        except MlflowExportImportException:
+            return None  # the listing of each run says why
+        # an object store may cut a listing at a round number: then it tells nothing
+        whole = not found or len(found) % 1000
+        return {str(entry["path"]).rstrip("/").rpartition("/")[2] for entry in found} if whole else None

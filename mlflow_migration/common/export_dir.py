@@ -135,9 +135,9 @@ class ExportDir:
                     f"{path} can't be used: dbfs:/ is reached through the mount {_DBFS} of a Databricks cluster, and "
                     f"there is no {_DBFS} on this machine"
                 )
-            path = f"{_DBFS}/" + path[len("dbfs:"):].lstrip("/")
+            path = f"{_DBFS}/" + path[len("dbfs:") :].lstrip("/")
         elif path.startswith("file://"):
-            path = path[len("file://"):]
+            path = path[len("file://") :]
         self.is_local: bool = not _URL.match(path)
         if self.is_local and os.path.isfile(path):
             raise BadInput(f"{path} is a file, not a directory")
@@ -374,5 +374,3 @@ def _after(text: str, position: int, expected: str) -> int:
     if text[position : position + 1] != expected:
         raise _CutError
     return position + 1
-
-

@@ -7,7 +7,7 @@ was changed at the source from what was changed at the destination. ``original``
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadInput, describe
@@ -15,10 +15,13 @@ from mlflow_migration.common.append_log import AppendLog, stored_lines
 from mlflow_migration.common.export_dir import ExportDir
 
 ID_MAP_FILE = "id_map.jsonl"
+SOURCE_TAGS = "import_source_tags"
+MLMODEL_FIX = "mlmodel_fix"
 
 Json = Dict[str, Any]
 _TYPES = {
     "base": dict, "content": dict, "begun": list, "losses": list, "fingerprint": str, "parent": str, "original": dict,
+    "options": list,
 }  # fmt: skip
 
 
@@ -26,7 +29,7 @@ class IdMap:
     """The id map of one destination. Thread-safe.
 
     :param directory: Where id_map.jsonl is; None keeps it in memory.
-    :param destination: URI of the destination; lines of others are left alone.
+    :param destination: The destination's ``Tracking.identity``; lines of others are left alone.
     :param writable: False in a dry run.
     :raises BadInput: The file can't be written there.
     """
@@ -97,6 +100,16 @@ class IdMap:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def options_of(entry: Optional[Mapping[str, Any]], **options: bool) -> List[str]:
+    """Return the options that have a say in what a copy has; with others a repeat has to look at it again.
+
+    :param entry: What the id map has of the object: a copy that has source tags keeps them without being asked again.
+    :param options: Those of this import, by name.
+    """
+    kept = SOURCE_TAGS in ((entry or {}).get("options") or ())
+    return sorted({name for name, on in options.items() if on} | ({SOURCE_TAGS} if kept else set()))
 
 
 def original(doc: Mapping[str, Any], *fields: str) -> Json:

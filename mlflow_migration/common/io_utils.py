@@ -178,7 +178,7 @@ def _kind(path: str, file_type: Optional[str]) -> str:
 def _split(path: str) -> Tuple[ExportDir, str]:
     folder, _, name = path.replace(os.sep, "/").rpartition("/")
     if path.startswith("dbfs:") and not folder:
-        return ExportDir("dbfs:/"), path[len("dbfs:"):]
+        return ExportDir("dbfs:/"), path[len("dbfs:") :]
     return ExportDir(folder or ("/" if path.startswith("/") else ".")), name
 
 

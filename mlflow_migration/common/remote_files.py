@@ -103,9 +103,7 @@ class RemoteFiles:
             found = self._ask(parts, "ls", self._key(parts), detail=True)
         except FileNotFoundError:
             return []
-        return sorted(
-            posixpath.basename(info["name"].rstrip("/")) for info in found if info["type"] == "directory"
-        )
+        return sorted(posixpath.basename(info["name"].rstrip("/")) for info in found if info["type"] == "directory")
 
     def open_read(self, parts: Parts) -> BinaryIO:
         """Open an object for reading.
@@ -162,7 +160,7 @@ class RemoteFiles:
             return []
         # memory:// puts a slash before its names; a name that ends in one only marks a directory
         return sorted(
-            (info["name"][info["name"].index(top) + len(top):], int(info.get("size") or 0))
+            (info["name"][info["name"].index(top) + len(top) :], int(info.get("size") or 0))
             for info in found.values()
             if top in info["name"] and not info["name"].endswith("/") and info["type"] == "file"
         )

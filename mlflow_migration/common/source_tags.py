@@ -39,20 +39,17 @@ def mk_source_tags(tags: Mapping[str, Any], prefix: str) -> Dict[str, str]:
 
 def mk_source_tags_mlflow_tag(tags: Mapping[str, str]) -> Dict[str, str]:
     """Return each tag ``mlflow.<rest>`` as ``mlflow_exim.mlflow_tag.<rest>``; other tags are left out."""
-    system = {key[len(_MLFLOW):]: value for key, value in tags.items() if key.startswith(_MLFLOW)}
+    system = {key[len(_MLFLOW) :]: value for key, value in tags.items() if key.startswith(_MLFLOW)}
     return mk_source_tags(system, ExportTags.PREFIX_MLFLOW_TAG)
 
 
-def without_source_tags(tags: Mapping[str, str], there: Mapping[str, str]) -> Dict[str, str]:
+def without_source_tags(fields: Mapping[str, str], prefix: str = "") -> Dict[str, str]:
     """Return tags without source tags, for an object that has come back to where it was first: it needs none.
 
-    :param there: Tags of the original, which stay.
+    :param fields: Tags, or a state, which names them with a prefix.
+    :param prefix: ``tag:`` for a state.
     """
-    return {key: value for key, value in tags.items() if key in there or not _is_source_tag(key)}
-
-
-def _is_source_tag(key: str) -> bool:
-    return key.startswith(ExportTags.PREFIX_ROOT + ".")
+    return {key: value for key, value in fields.items() if not key.startswith(f"{prefix}{ExportTags.PREFIX_ROOT}.")}
 
 
 def fmt_timestamps(tag: str, dct: Mapping[str, Any], tags: Dict[str, str]) -> None:

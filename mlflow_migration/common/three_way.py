@@ -107,6 +107,17 @@ def settled(source: State, base: Optional[State], result: Plan, missing: List[st
     return state
 
 
+def left_alone(fields: List[str], base: Optional[State]) -> str:
+    """Return the reason of what differs, for the ledger.
+
+    :param fields: Names of the fields.
+    :param base: What the last import left; None if that is not known.
+    """
+    if base is not None:
+        return f"changed at the destination and left alone: {words(fields)}"
+    return f"left alone, as no earlier import is on record that could tell which side has changed: {words(fields)}"
+
+
 def words(fields: List[str], most: int = 8) -> str:
     """Return field names as a user reads them."""
     named = [name.replace(":", " ", 1) for name in fields[:most]]

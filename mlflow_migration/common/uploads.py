@@ -76,7 +76,7 @@ class Uploads:
         return rewritten(content, replacements)
 
     def other_bytes(
-        self, there: State, old: Mapping[str, str], new: Mapping[str, str], read: bool
+        self, there: State, old: Mapping[str, str], new: Mapping[str, str], read: bool, other_fix: bool = False
     ) -> Tuple[List[str], List[str]]:
         """Find files of the same size but with other bytes, which no listing shows.
 
@@ -84,10 +84,15 @@ class Uploads:
         :param old: Hashes of the source's files at the last import, by path.
         :param new: Hashes of the source's files now.
         :param read: Read the destination's files.
+        :param other_fix: Ids in MLmodel files were not replaced last time and are now, or the other way round.
         :return: Fields of the files that have changed at the source, and of those that only the destination has so.
         """
         same = [path for path, size in sorted(self.sizes.items()) if there.get("artifact:" + path) == str(size)]
-        other = [path for path in same if old.get(path, new.get(path)) != new.get(path)]
+        other = [
+            path
+            for path in same
+            if old.get(path, new.get(path)) != new.get(path) or (other_fix and is_mlmodel(path))
+        ]
         moved = set(other)
         if read:
             differ = self._job.executor.gather(self._differs, [path for path in same if path not in self._bad])

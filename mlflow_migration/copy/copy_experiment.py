@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Mapping
 
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
@@ -38,23 +38,9 @@ def copy_one_experiment(
         half = export_half(job)
         half.dry_run = False  # what would be done can only be told from what is there
         exporter = ExperimentExporter(src, half, settings, selection_of(options), SCRIPT)
-        known = (lambda object_id: None) if options.get("recheck") == "full" else _known(importer, id_map, there)
+        known = (lambda object_id: None) if options.get("recheck") == "full" else importer.known
         exported = exporter.export(experiment, directory, known)
         return importer.import_experiment(directory, exported.whole, exported.exported_models)
-
-
-def _known(
-    importer: ExperimentImporter, id_map: IdMap, there: Optional[Mapping[str, Any]]
-) -> Callable[[str], Optional[str]]:
-    experiment_id = str((there or {}).get("experiment_id", ""))
-
-    def known(object_id: str) -> Optional[str]:
-        model = id_map.find("logged_model", experiment_id, object_id)
-        if model is not None:
-            return None if model.get("losses") else model.get("fingerprint")
-        return importer.runs.known(object_id) if importer.runs is not None else None
-
-    return known
 
 
 @command(

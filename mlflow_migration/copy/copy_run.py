@@ -70,7 +70,7 @@ def _copy_with(
     src_run_id: str, dst_experiment_name: str, options: Mapping[str, Any], src_client: Any, dst_client: Any
 ) -> Any:
     with two_servers(options, src_client, dst_client) as (src, dst), Ledger(None, "copy_run", options) as ledger:
-        with open_job(ledger, "runs", {"quiet": True}) as job, closing(IdMap(None, dst.uri)) as id_map:
+        with open_job(ledger, "runs", {"quiet": True}) as job, closing(IdMap(None, dst.identity)) as id_map:
             runs = copy_one_run(job, src, dst, src_run_id, dst_experiment_name, options, id_map)
         if runs is None or src_run_id not in runs.ids or ledger.counts.get("run", {}).get("failed"):
             raise MlflowExportImportException(f"Run {src_run_id} could not be copied.\n{ledger.summary()}")

@@ -75,23 +75,26 @@ def two_servers(
 ) -> Iterator[Tuple[Tracking, Tracking]]:
     """Give source and destination of a copy.
 
-    :param options: ``src_mlflow_uri``, ``dst_mlflow_uri`` and ``workers`` of the command.
+    :param options: ``src_mlflow_uri``, ``dst_mlflow_uri``, ``workers`` and ``dry_run`` of the command.
     :param src_client: A given MlflowClient for the source.
     :param dst_client: A given MlflowClient for the destination.
     """
-    workers = int(options.get("workers") or 8)
+    workers, dry_run = int(options.get("workers") or 8), bool(options.get("dry_run"))
     with ExitStack() as stack:
-        src = stack.enter_context(
-            open_tracking(
-                options.get("src_mlflow_uri"), "src", two_sided=True, workers=workers, mlflow_client=src_client
+        both = [
+            stack.enter_context(
+                open_tracking(
+                    options.get(f"{side}_mlflow_uri"),
+                    side,
+                    two_sided=True,
+                    workers=workers,
+                    mlflow_client=client,
+                    dry_run=dry_run,
+                )  # fmt: skip
             )
-        )
-        dst = stack.enter_context(
-            open_tracking(
-                options.get("dst_mlflow_uri"), "dst", two_sided=True, workers=workers, mlflow_client=dst_client
-            )
-        )
-        yield src, dst
+            for side, client in (("src", src_client), ("dst", dst_client))
+        ]
+        yield both[0], both[1]
 
 
 @contextmanager
@@ -128,7 +131,7 @@ def run_copy(
         with two_servers(options) as (src, dst):
             for tracking, action in ((src, "read"), (dst, "write")):
                 check_rights(tracking, job.ledger, bool(options.get("require_admin")), action)
-            with closing(IdMap(reports, dst.uri, writable=not job.dry_run)) as id_map:
+            with closing(IdMap(reports, dst.identity, writable=not job.dry_run)) as id_map:
                 work(job, src, dst, id_map)
 
     return run_command(name, options, reports, title, body)

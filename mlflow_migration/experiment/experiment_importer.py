@@ -8,10 +8,11 @@ from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tu
 from mlflow_migration.client.errors import BadDirectory, BadInput, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import IdMap, original
+from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import logged_model_dirs, read_experiment, run_dirs
 from mlflow_migration.common.source_tags import (
+    ExportTags,
     mk_source_tags_mlflow_tag,
     set_source_tags_for_field,
     without_source_tags,
@@ -45,6 +46,7 @@ class ExperimentImporter:
         self._refused: Dict[str, str] = {}
         self._instead: Dict[str, str] = {}
         self._unsettled = False
+        self._origin = False
         self._there = tracking.experiment_by_name(name)
         self._existed = self._there is not None
         self._active = self._there is None or self._there.get("lifecycle_stage") != "deleted"
@@ -114,12 +116,35 @@ class ExperimentImporter:
 
     def _wanted_tags(self, source: Json) -> Dict[str, str]:
         tags = dict(source.get("tags") or {})
-        if self._settings.source_tags:
+        if self._is_here(source):
+            return tags
+        self._origin = self._is_here(tags, ExportTags.PREFIX_FIELD + ".")
+        if self._origin:  # an import elsewhere has made the source from it, and those tags with it
+            return without_source_tags(tags)
+        if SOURCE_TAGS in self._options():
             extra: Dict[str, str] = {}
             set_source_tags_for_field({k: v for k, v in source.items() if k != "tags"}, extra)
             extra.update(mk_source_tags_mlflow_tag(tags))
             tags.update(extra)
         return tags
+
+    def _is_here(self, facts: Mapping[str, Any], prefix: str = "") -> bool:
+        """Tell whether facts are about the destination's experiment. Many servers have an experiment of its id."""
+        there, created = self._there or {}, facts.get(prefix + "creation_time")
+        return created is not None and all(
+            str(facts.get(prefix + name)) == str(there.get(name)) for name in ("experiment_id", "creation_time")
+        )
+
+    def _options(self) -> List[str]:
+        return options_of(self._found(), import_source_tags=self._settings.source_tags)
+
+    def known(self, object_id: str) -> Optional[str]:
+        """Return the fingerprint of what an earlier import took of a run or logged model that needs no other look.
+
+        :param object_id: Its id at the source.
+        """
+        assert self.runs is not None
+        return self.runs.known(object_id) or self._models.known(object_id)
 
     def _create(self, tags: Mapping[str, str]) -> None:
         try:
@@ -182,12 +207,13 @@ class ExperimentImporter:
             base = {**{name: value for name, value in wanted.items() if name not in self._refused}, **self._instead}
             return self._lacking or "copied", "; ".join(self._refused.values()) or None, base
         own = tag_dict(self._there.get("tags"))
-        there = {"tag:" + key: short(value) for key, value in own.items()}
+        seen = without_source_tags(own) if self._origin else own
+        there = {"tag:" + key: short(value) for key, value in seen.items()}
         entry = self._found()
         known = entry["base"] if entry is not None else None
         if known is None and not self._settings.overwrite:
             # an experiment that was there before is somebody's own: its tags are left alone
-            named = ("tag:" + key for key in without_source_tags(tags, own))
+            named = ("tag:" + key for key in tags)
             different = sorted(name for name in named if there.get(name) != wanted[name])
             reason = f"it was there before, so its tags are left alone: {words(different)}" if different else None
             return ("differs" if different else "unchanged"), reason, None
@@ -225,7 +251,8 @@ class ExperimentImporter:
         self._unsettled = True
         dst_id = str((self._there or {}).get("experiment_id", ""))
         base = (self._found() or {}).get("base")
-        self._id_map.announce("experiment", dst_id, self._name, dst_id, base=base, unsettled=True)
+        facts = {"base": base, "options": self._options(), "unsettled": True}
+        self._id_map.announce("experiment", dst_id, self._name, dst_id, **facts)
 
     def _set_lifecycle(self, deleted: bool, runs: RunImporter) -> Optional[str]:
         """Set the stages of the experiment and, as they change with it, of its runs; return what is left alone."""
@@ -264,6 +291,7 @@ class ExperimentImporter:
             self._id_map.record(
                 "experiment", dst_id, self._name, dst_id, base=base, source=src_id,
                 original=original(source, "name", "creation_time", "last_update_time", "artifact_location"),
+                options=self._options(),
                 **({"unsettled": True} if self._unsettled else {}),
             )  # fmt: skip
         self._job.ledger.record(
@@ -284,7 +312,8 @@ class ExperimentImporter:
         (found, unchanged), (models, same_models) = chosen_runs, chosen_models
         self._job.ledger.expect("run", len(found))
         self._job.progress.add_total(len(found) + len(unchanged))
-        self._models.load(models, {*unchanged, *(run_id for run_id, _ in found)}, self._existed)
+        ids = {*unchanged, *(run_id for run_id, _ in found)}
+        self._models.load(models, ids, self._existed, home=runs.has_any(ids))
         first: List[Tuple[str, ExportDir]] = []
         later: List[Tuple[str, ExportDir]] = []
         for outcome in self._job.executor.imap(lambda item: runs.waits(*item), found):

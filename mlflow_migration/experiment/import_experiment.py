@@ -64,7 +64,7 @@ def import_experiment(
     shown = {"experiment_name": experiment_name, "input_dir": input_dir, **options}
     with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
         reports, "import_experiment", shown
-    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.uri)) as id_map:
+    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.identity)) as id_map:
         importer = ExperimentImporter(tracking, job, settings_of(options), id_map, experiment_name)
         runs = importer.import_experiment(directory)
         tell(ledger)
@@ -87,7 +87,7 @@ def main(**options: Any) -> int:
         with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:
             check_rights(tracking, job.ledger, options["require_admin"], "write")
             note_databricks_options(job, options)
-            with closing(IdMap(reports, tracking.uri, writable=not job.dry_run)) as id_map:
+            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
                 settings = settings_of(options)
                 ExperimentImporter(tracking, job, settings, id_map, options["experiment_name"]).import_experiment(
                     directory

@@ -10,11 +10,15 @@ from mlflow_migration.client.errors import NotFound, Refused, describe
 from mlflow_migration.client.tracking import LOG_BATCH, MODEL_KEY, Tracking, tag_list
 from mlflow_migration.common.artifact_stores import logged_model_store
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import IdMap, original
+from mlflow_migration.common.id_map import MLMODEL_FIX, SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_logged_model
-from mlflow_migration.common.source_tags import set_source_tags_for_field, without_source_tags
-from mlflow_migration.common.three_way import Plan, State, number, plan, settled, short, words
+from mlflow_migration.common.source_tags import (
+    mk_source_tags_mlflow_tag,
+    set_source_tags_for_field,
+    without_source_tags,
+)
+from mlflow_migration.common.three_way import Plan, State, left_alone, number, plan, settled, short
 from mlflow_migration.common.uploads import Uploads, content_of
 from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS, flat
 
@@ -61,6 +65,7 @@ class ModelImporter:
         self._tracking, self._job, self._experiment_id, self._id_map = tracking, job, experiment_id, id_map
         self._mlmodel_fix, self._overwrite, self._recheck = mlmodel_fix, overwrite, recheck
         self._source_tags = source_tags
+        self._home = False
         self._sources: Dict[str, _Source] = {}
         self._by_run: Dict[str, List[str]] = {}
         self._measured: Dict[str, Dict[str, None]] = {}
@@ -78,13 +83,21 @@ class ModelImporter:
         self.ids: Dict[str, str] = {}
         """Destination model ids by source model id."""
 
-    def load(self, directories: Sequence[Tuple[str, ExportDir]], runs: AbstractSet[str], existed: bool = True) -> None:
+    def load(
+        self,
+        directories: Sequence[Tuple[str, ExportDir]],
+        runs: AbstractSet[str],
+        existed: bool = True,
+        home: bool = False,
+    ) -> None:
         """Read which logged models the directory and the destination's experiment have.
 
         :param directories: Id and directory of each logged model.
         :param runs: Source ids of the runs that will be imported with them.
         :param existed: The destination's experiment was there before.
+        :param home: It is the experiment that the directory was exported from.
         """
+        self._home = home
         self._runs_to_come = runs
         if directories:
             self._job.ledger.expect("logged_model", len(directories))
@@ -94,9 +107,6 @@ class ModelImporter:
                 self._job.failed("logged_model", model_id, outcome.error)
                 continue
             doc, info = outcome.get()
-            if self._source_tags:
-                # its tag of the id may say whose copy it is itself
-                set_source_tags_for_field({key: doc[key] for key in doc if key != "model_id"}, doc["tags"])
             self._sources[model_id] = _Source(doc, info, directory)
             self._by_run.setdefault(doc["source_run_id"] or "", []).append(model_id)
             for metric in doc["metrics"]:
@@ -108,6 +118,8 @@ class ModelImporter:
         for page in self._tracking.search_logged_models([self._experiment_id]):
             for model in page:
                 self._remember(flat(model))
+        # a copy beside it is not what others mean
+        self.ids.update((model_id, model_id) for model_id in self._sources if model_id in self._there)
 
     def _remember(self, model: Json) -> None:
         self._there[model["model_id"]] = model
@@ -164,7 +176,8 @@ class ModelImporter:
         with self._lock:
             self.ids[src_id] = there["model_id"]
         store = logged_model_store(self._tracking, there["model_id"], there.get("artifact_location") or "")
-        same = _state(there, Uploads(store, self._job).there()) == entry["base"]
+        now = _state(there, Uploads(store, self._job).there())
+        same = (without_source_tags(now, "tag:") if _is_origin(there, src_id) else now) == entry["base"]
         self._job.ledger.record(
             "logged_model", "unchanged" if same else "differs", src_id, dst_id=there["model_id"],
             name=there.get("name"), reason=None if same else "changed at the destination and left alone",
@@ -193,10 +206,12 @@ class ModelImporter:
         entry = self._id_map.find("logged_model", self._experiment_id, src_id)
         there = self._find(src_id, doc, entry)
         created = there is None
+        own = there is not None and there["model_id"] == src_id
+        origin = there is not None and _is_origin(there, src_id)
+        options = self._options(entry)
+        doc = {**doc, "tags": _tags(doc, own, origin, SOURCE_TAGS in options)}
         if there is None:
             there = {**doc, "model_id": src_id} if self._job.dry_run else self._create(src_id, doc)
-        if there["model_id"] in _own_ids(src_id, doc):
-            doc = {**doc, "tags": without_source_tags(doc["tags"], there["tags"])}
         with self._lock:
             self.ids[src_id] = there["model_id"]
             self._locations[src_id] = (doc.get("artifact_location") or "", there.get("artifact_location") or "")
@@ -204,21 +219,28 @@ class ModelImporter:
         uploads = Uploads(
             logged_model_store(self._tracking, there["model_id"], there.get("artifact_location") or ""), self._job
         )
-        uploads.open(source.directory, ARTIFACTS, self._sizes(source), self._all_replacements())
+        uploads.open(source.directory, ARTIFACTS, self._sizes(source), [] if own else self._all_replacements())
         wanted = _state(doc, uploads.sizes)
         now = _state(there, {} if created else uploads.there())
+        if origin:
+            now = without_source_tags(now, "tag:")
         if self._job.dry_run and created:
             now = {}
         base = entry["base"] if entry is not None and entry["dst_id"] == there["model_id"] and not created else None
-        unfinished = base is None and now.get("status") not in _FINAL
+        unfinished = base is None and now.get("status") not in _FINAL and not (own or origin)
         # deleting it is the last that an import does, and nothing but an import can have meant to
-        begun = {"lifecycle"} if wanted["lifecycle"] == "deleted" else set()
+        begun = {"lifecycle"} if wanted["lifecycle"] == "deleted" and not (own or origin) else set()
         todo = plan(wanted, now, now if created else base, self._overwrite, unfinished, begun)
         if not created:
             old = ((entry or {}).get("content") or {}).get("files") or {}
-            moved, edited = uploads.other_bytes(now, old, content_of(source.info)["files"], self._recheck)
+            other_fix = (MLMODEL_FIX in (entry or {}).get("options", options)) != (MLMODEL_FIX in options)
+            new = content_of(source.info)["files"]
+            moved, edited = uploads.other_bytes(now, old, new, self._recheck, other_fix)
             todo.write += moved
             (todo.write if self._overwrite else todo.differs).extend(edited)
+        if "lifecycle" in todo.differs:
+            # its stage is somebody's choice, and nothing can be written to a model that is deleted
+            todo = Plan(differs=sorted(todo.differs + todo.write + todo.drop))
         for path, ex in self._write(doc, there, todo, uploads):
             problems.append(f"artifact {path}: {describe(ex)}")
             losses.add("artifacts")
@@ -227,7 +249,10 @@ class ModelImporter:
                 self._job.lost("artifact", f"{src_id}/{path}", ex, "artifacts")
         run_id = doc.get("source_run_id") or ""
         to_come = self._job.dry_run and run_id in self._runs_to_come
-        if run_id and there.get("source_run_id") != self.run_ids.get(run_id) and not to_come:
+        if own and self.run_ids.get(run_id, None if to_come else run_id) != run_id:
+            problems.append(f"its run {run_id} was made anew, and the new id can't be written into it")
+            losses.add("logged-models")
+        elif run_id and not own and there.get("source_run_id") != self.run_ids.get(run_id) and not to_come:
             problems.append(f"its run {run_id} was not at the destination when it was made, and can't be named later")
             losses.add("logged-models")
         for metric in self._orphans(src_id, doc, todo):
@@ -239,28 +264,43 @@ class ModelImporter:
                 "logged_model", self._experiment_id, src_id, there["model_id"],
                 base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint"),
                 content=content_of(source.info, missing), original=original(doc, *_SET_BY_SERVER),
+                options=options,
                 **({"losses": sorted(losses)} if losses else {}),
             )  # fmt: skip
+        if todo.differs:
+            problems.append(left_alone(todo.differs, base))
         self._record(src_id, doc, there, created, todo, problems, losses)
 
+    def _options(self, entry: Optional[Json]) -> List[str]:
+        return options_of(entry, import_source_tags=self._source_tags, mlmodel_fix=self._mlmodel_fix)
+
+    def known(self, src_id: str) -> Optional[str]:
+        """Return the fingerprint of what an earlier import took of a model that it has brought over whole."""
+        entry = self._id_map.find("logged_model", self._experiment_id, src_id)
+        if entry is None or entry.get("losses") or entry.get("options") != self._options(entry):
+            return None
+        return entry.get("fingerprint")
+
     def _find(self, src_id: str, doc: Json, entry: Optional[Json]) -> Optional[Json]:
-        own = _own_ids(src_id, doc)
-        there = next(filter(None, [self._by_key.get(src_id), *map(self._there.get, own)]), None)
+        origin = (doc.get("tags") or {}).get(MODEL_KEY, "")
+        there = self._there.get(src_id) or self._by_key.get(src_id) or self._there.get(origin)
         if there is not None:
             return there
-        # deleted ones are not in any listing
-        candidates = [entry["dst_id"]] if entry is not None else []
-        if doc.get("lifecycle_stage") == "deleted":
-            candidates += own
-            linked = self._linked.get(doc.get("source_run_id") or "", ())
-            candidates += [model_id for model_id in linked if model_id not in self._there]
-        for model_id in candidates:
+        # deleted ones are not in any listing, nor are those of another experiment that a run uses
+        candidates = [src_id] if self._home else []
+        candidates += [entry["dst_id"]] if entry is not None else []
+        candidates += [origin] if origin and doc.get("lifecycle_stage") == "deleted" else []
+        linked = self._linked.get(doc.get("source_run_id") or "", ())
+        candidates += [model_id for model_id in linked if model_id not in self._there]
+        for model_id in dict.fromkeys(candidates):
             try:
-                found = flat(self._tracking.logged_model(model_id), deleted=True)
+                model = self._tracking.logged_model(model_id)
             except NotFound:
                 continue
-            it_came_from_here = model_id in own and found["experiment_id"] == self._experiment_id
-            if it_came_from_here or found["tags"].get(MODEL_KEY) == src_id:
+            here = model["info"].get("experiment_id") == self._experiment_id
+            found = flat(model, deleted=here)
+            is_origin = model_id == origin and here
+            if model_id == src_id or is_origin or found["tags"].get(MODEL_KEY) == src_id:
                 return found
         return None
 
@@ -327,7 +367,6 @@ class ModelImporter:
     ) -> None:
         status = "incomplete" if losses else "copied" if created else "updated" if not todo.empty else "unchanged"
         if todo.differs:
-            problems = [*problems, f"changed at the destination and left alone: {words(todo.differs)}"]
             status = "differs" if status in ("unchanged", "updated") else status
         self._job.ledger.record(
             "logged_model", status, src_id, dst_id=None if self._job.dry_run and created else there["model_id"],
@@ -354,8 +393,10 @@ class ModelImporter:
     def log_metrics(self, src_run_id: str, dst_run_id: str) -> None:
         """Write the metrics that models got in a run, while that run can be written to."""
         with self._lock:
-            self._owed.pop(src_run_id, None)
-        self._log_metrics(src_run_id, dst_run_id, self._measured.get(src_run_id, ()))
+            owed = self._owed.pop(src_run_id, {})
+        # a model that was not copied has its metrics, also of a run that is made anew
+        models = [m for m in self._measured.get(src_run_id, ()) if m in owed or self.ids.get(m) != m]
+        self._log_metrics(src_run_id, dst_run_id, models)
 
     def _log_metrics(self, src_run_id: str, dst_run_id: str, models: Iterable[str]) -> None:
         points = [
@@ -381,9 +422,21 @@ class ModelImporter:
                 self._job.failed("lifecycle", self._deletions[outcome.item], outcome.error)
 
 
-def _own_ids(src_id: str, doc: Json) -> List[str]:
-    """Return the ids that a model has in the experiment that it came from, if it is imported there."""
-    return [model_id for model_id in (src_id, (doc.get("tags") or {}).get(MODEL_KEY)) if model_id]
+def _is_origin(there: Json, src_id: str) -> bool:
+    """Tell whether a source model was once made from the destination's."""
+    return bool(there["model_id"] != src_id and there["tags"].get(MODEL_KEY) != src_id)
+
+
+def _tags(doc: Json, own: bool, origin: bool, source_tags: bool) -> Dict[str, str]:
+    """Return the tags that the destination should have."""
+    tags = dict(doc.get("tags") or {})
+    if origin:
+        return without_source_tags(tags)
+    if source_tags and not own:
+        # its tag of the id says whose copy it is itself
+        set_source_tags_for_field({key: doc[key] for key in doc if key != "model_id"}, tags)
+        tags.update(mk_source_tags_mlflow_tag(doc.get("tags") or {}))
+    return tags
 
 
 def _point(metric: Json, model_id: str) -> Json:

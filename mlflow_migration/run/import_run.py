@@ -86,9 +86,9 @@ def import_one_run(
             runs.load(f"tags.`{RUN_KEY}` = '{wanted}'")
         for key in RELATIVES:
             runs.load(f"tags.`{key}` = '{src_id}'")
-        for own in {src_id, doc["tags"].get(RUN_KEY, "")} - {""}:
+        for own in {src_id, doc["tags"].get(RUN_KEY, ""), *relatives} - {""}:
             _load_own(tracking, runs, experiment_id, own)
-    models.load(model_dirs, {src_id}, existed=experiment is not None)
+    models.load(model_dirs, {src_id}, existed=experiment is not None, home=runs.has_any([src_id]))
     if models.any:
         # the run may use models of other runs
         job.executor.gather(lambda _: runs.begin(src_id, directory), [None])
@@ -150,7 +150,7 @@ def import_run(
     shown = {"input_dir": input_dir, "experiment_name": experiment_name, **options}
     with open_tracking(None, "dst", mlflow_client=mlflow_client) as tracking, Ledger(
         reports, "import_run", shown
-    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.uri)) as id_map:
+    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.identity)) as id_map:
         runs = import_one_run(tracking, job, directory, experiment_name, settings_of(options), id_map)
         if not runs.infos or ledger.counts.get("run", {}).get("failed"):
             raise MlflowExportImportException(f"The run of {input_dir} could not be imported; see {ledger.path}")
@@ -177,7 +177,7 @@ def main(**options: Any) -> int:
         with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:
             check_rights(tracking, job.ledger, options["require_admin"], "write")
             note_databricks_options(job, options)
-            with closing(IdMap(reports, tracking.uri, writable=not job.dry_run)) as id_map:
+            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
                 import_one_run(tracking, job, directory, options["experiment_name"], settings_of(options), id_map)
 
     return run_command("import-run", options, reports, "runs", work)

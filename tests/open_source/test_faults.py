@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.make_data import make_everything
 from tests.support.compare import assert_same, differences
-from tests.support.moves import Moves, Source, counts_of, point, runs_of
+from tests.support.moves import At, Moves, Source, counts_of, point, runs_of
 from tests.support.proxy import Fault, Proxy
 from tests.support.reports import ledger, records, statuses, table
 from tests.support.rest import noise
@@ -27,19 +27,13 @@ from tests.support.servers import Server
 ONE_RETRY = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
-class Behind:
-    """A server behind a proxy, for Moves."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self.uri = proxy.uri
-
 
 @contextmanager
 def proxies(moves: Moves) -> Iterator[Tuple[Proxy, Proxy]]:
     """Put a proxy before each of the two servers."""
     there = moves.src, moves.dst
     with Proxy(moves.src.uri) as src, Proxy(moves.dst.uri) as dst:
-        moves.src, moves.dst = Behind(src), Behind(dst)  # type: ignore[assignment]
+        moves.src, moves.dst = At(src.uri), At(dst.uri)  # type: ignore[assignment]
         yield src, dst
     moves.src, moves.dst = there
 

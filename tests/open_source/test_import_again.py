@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, Optional
 
 import pytest
 
 from benchmarks.make_data import log_metrics
 from tests.support.compare import assert_same
-from tests.support.moves import Moves, Source, point, runs_of
+from tests.support.moves import At, Moves, Source, point, runs_of
 from tests.support.proxy import Proxy
+from tests.support.reports import id_map
 from tests.support.rest import Rest
 
 
@@ -175,7 +176,7 @@ def test_killed_while_it_changes_runs(
             source.rest.post("runs/restore", {"run_id": plain})
 
     with Proxy(moves.dst.uri) as proxy:
-        moves.dst = type("Behind", (), {"uri": proxy.uri})()  # the id map goes by the destination's address
+        moves.dst = At(proxy.uri)  # the id map goes by the destination's address
         delete_experiment()
         moves.export(name, *args)
         moves.load(name)
@@ -206,3 +207,94 @@ def test_killed_while_it_changes_runs(
         assert_same((moves.src.uri, name), (proxy.uri, name))
         assert len(runs_of(moves.dst, name)) == 2
         assert moves.load(name)["run"] == {"unchanged": 2}
+
+
+def _tags(moves: Moves, run_id: str, kind: str = "run") -> Dict[str, str]:
+    """The tags of a copy."""
+    rest, there = Rest(moves.dst.uri), id_map(moves.report, kind)[run_id]
+    if kind == "logged_model":
+        found = rest.logged_model(there)["info"]["tags"]
+    else:
+        found = rest.run(there)["data"]["tags"]
+    return {tag["key"]: tag["value"] for tag in found}
+
+
+@pytest.mark.parametrize("way", ["import", "copy"])
+def test_other_options_than_last_time(way: str, source: Source, moves: Moves, experiment_name: str) -> None:
+    """What an option adds comes with a repeat that asks for it, and goes when it is no longer asked for."""
+    run_id = source.run("r", user_id="ann", tags={"mlflow.user": "robot"})
+    model_id = source.model(run_id, "m")
+    source.put(run_id, "model/MLmodel", f"run_id: {run_id}\n".encode())
+    moves.export(experiment_name)
+
+    def again(*args: Any) -> str:
+        """Bring it over; how the run ended."""
+        if way == "copy":
+            counts = moves.copy(experiment_name, experiment_name, *args)
+        else:
+            counts = moves.load(experiment_name, *args)
+        (status,) = counts["run"]
+        return status
+
+    def mlmodel() -> bytes:
+        rest = Rest(moves.dst.uri)
+        return rest.run_file(id_map(moves.report)[run_id], "model/MLmodel")
+
+    assert (again(), again()) == ("copied", "unchanged")
+    assert _tags(moves, run_id)["mlflow.user"] == "robot"
+    assert (again("--use-src-user-id", "True"), again("--use-src-user-id", "True")) == ("updated", "unchanged")
+    assert _tags(moves, run_id)["mlflow.user"] == "ann"
+    assert again() == "updated"
+    assert _tags(moves, run_id)["mlflow.user"] == "robot"
+    # source tags that a copy has are kept, asked for or not
+    asked = "--import-source-tags"
+    for args, status in (([asked], "updated"), ([], "unchanged"), ([asked], "unchanged")):
+        assert again(*args) == status
+        assert _tags(moves, run_id)["mlflow_exim.mlflow_tag.user"] == "robot"
+        assert _tags(moves, run_id)["mlflow_exim.run_info.user_id"] == "ann"
+        assert _tags(moves, model_id, "logged_model")["mlflow_exim.field.experiment_id"] == source.id
+        experiment = Rest(moves.dst.uri).experiment(experiment_name)
+        assert "mlflow_exim.field.creation_time" in {tag["key"] for tag in experiment["tags"]}
+    assert mlmodel() == f"run_id: {id_map(moves.report)[run_id]}\n".encode()
+    assert (again("--mlmodel-fix", "False"), again("--mlmodel-fix", "False")) == ("updated", "unchanged")
+    assert mlmodel() == f"run_id: {run_id}\n".encode()
+    assert again() == "updated"
+    assert len(runs_of(moves.dst, experiment_name)) == 1
+
+
+def test_the_destination_by_another_spelling(source: Source, moves: Moves, experiment_name: str) -> None:
+    """What changes at the source follows, also if the destination's address now ends with a slash."""
+    run_id = source.run("r", tags={"k": "1"})
+    moves.export(experiment_name)
+    moves.load(experiment_name)
+    source.tag(run_id, "k", "2")
+    moves.export(experiment_name)
+    moves.dst = At(moves.dst.uri + "/")
+    assert moves.load(experiment_name)["run"] == {"updated": 1}
+    # without the id map nobody can tell which side has changed
+    source.tag(run_id, "k", "3")
+    moves.export(experiment_name)
+    moves.report = moves.home / "other report"
+    assert moves.load(experiment_name)["run"] == {"differs": 1}
+    assert moves.reason(run_id) == (
+        "left alone, as no earlier import is on record that could tell which side has changed: tag k"
+    )
+
+
+def test_a_logged_model_deleted_at_the_destination(source: Source, moves: Moves, experiment_name: str) -> None:
+    """It is not made a second time, whatever the report directory knows."""
+    run_id = source.run("r")
+    model_id = source.model(run_id, "m")
+    moves.export(experiment_name)
+    moves.load(experiment_name)
+    rest = Rest(moves.dst.uri)
+    copy = id_map(moves.report, "logged_model")[model_id]
+    rest.call("DELETE", f"/api/2.0/mlflow/logged-models/{copy}")
+    tags = [{"key": "k", "value": "v"}]
+    source.rest.patch(f"logged-models/{model_id}/tags", {"model_id": model_id, "tags": tags})
+    moves.export(experiment_name)
+    for report in (moves.report, moves.home / "other report"):
+        moves.report = report
+        assert moves.load(experiment_name)["logged_model"] == {"differs": 1}
+        assert "lifecycle" in moves.reason(model_id)
+        assert rest.logged_models(rest.experiment(experiment_name)["experiment_id"]) == []

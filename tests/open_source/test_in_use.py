@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.make_data import create_run, end_run, log_metrics
 from tests.support.compare import assert_same
-from tests.support.moves import Moves, Source, point, runs_of
+from tests.support.moves import At, Moves, Source, point, runs_of
 from tests.support.proxy import Proxy
 from tests.support.reports import statuses
 
@@ -62,7 +62,7 @@ def test_source_in_use(way: str, number: int, moves: Moves, source: Source) -> N
     user = User(source, [*ids[:8], *ids[495:515], *ids[1000:1008]])
     options = ("--export-deleted-runs", "--exclude-artifacts", "*")
     with Proxy(moves.src.uri) as proxy:
-        there, moves.src = moves.src, type("Behind", (), {"uri": proxy.uri})()
+        there, moves.src = moves.src, At(proxy.uri)
         during = [
             proxy.on("POST", "*/runs/search", number=range(1, 30), before=user.act, delay=0.05),
             proxy.on("GET", "*/get-history*", number=range(1, 8), after=user.act, delay=0.05),
@@ -99,7 +99,7 @@ def test_deleted_meanwhile(moves: Moves, source: Source) -> None:
     for run_id in ids:
         source.put(run_id, "a.txt", run_id.encode())
     with Proxy(moves.src.uri) as proxy:
-        there, moves.src = moves.src, type("Behind", (), {"uri": proxy.uri})()
+        there, moves.src = moves.src, At(proxy.uri)
         proxy.on("POST", "*/runs/search", number=1, after=lambda _: source.delete(ids[2]))
         moves.export(source.name)
         assert statuses(moves.home / "export") == dict.fromkeys(ids, "copied")

@@ -17,6 +17,7 @@ import pytest
 
 from mlflow_migration.client import local_server
 from mlflow_migration.client.errors import BadInput, describe
+from tests.support.moves import Source, counts_of
 from tests.support.scripts import heed_interrupts
 from tests.support.servers import NoEnvironmentError, mlflow_env
 
@@ -238,3 +239,30 @@ def test_a_server_that_does_not_start(tmp_path, monkeypatch):
         with local_server.serve(f"sqlite:///{tmp_path}/mlflow.db", writable=True):
             pass
     assert "NoSuchPool" in describe(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "folder"])
+def test_dry_runs_into_a_local_store(kind, src_server, experiment_name, tmp_path, run_script):
+    """What would be done is told; the store is neither made nor changed."""
+    source = Source(src_server, experiment_name)
+    run_id = source.run("r", tags={"k": "v"})
+    export = ("--experiment", experiment_name, "--output-dir", tmp_path / "export")
+    run_script("export-experiment", *export, env={"MLFLOW_TRACKING_URI": src_server.uri})
+    place = tmp_path / "place"
+    uri = str(place / "store") if kind == "folder" else f"sqlite:///{place}/store/mlflow.db"
+    one = ("--experiment-name", experiment_name, "--report-dir", tmp_path / "report")
+    load = ("import-experiment", "--input-dir", tmp_path / "export", "--tracking-uri", uri, *one)
+    both = ("--src-mlflow-uri", src_server.uri, "--dst-mlflow-uri", uri)
+    commands = (
+        load,
+        ("copy-experiment", "--experiment", experiment_name, *both, *one),
+        ("copy-run", "--run-id", run_id, *both, *one),
+    )
+    for command in commands:
+        assert counts_of(run_script(*command, "--dry-run"))["run"] == {"copied": 1}
+        assert not place.exists() and not (tmp_path / "report").exists()
+    run_script(*load)
+    before = fingerprint(place)
+    for command in commands:
+        assert counts_of(run_script(*command, "--dry-run"))["run"] == {"unchanged": 1}
+        assert fingerprint(place) == before

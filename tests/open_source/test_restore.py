@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.make_data import log_metrics
 from tests.support.compare import assert_same
-from tests.support.moves import At, Moves, Source, counts_of, point, runs_of, writes
+from tests.support.moves import At, Moves, Source, point, runs_of
 from tests.support.proxy import Proxy
 from tests.support.reports import id_map, records, statuses
 from tests.support.rest import Json, Rest
@@ -31,52 +31,7 @@ def small(source: Source) -> Dict[str, str]:
     return ids
 
 
-# ---- into the experiment that it came from
-
-
-@pytest.mark.parametrize("tags", [(), ("--import-source-tags",)])
-def test_what_is_still_there_is_not_made_again(tags: Any, source: Source, moves: Moves) -> None:
-    """A backup is restored where nothing is lacking: nothing is written."""
-    small(source)
-    moves.export(source.name)
-    with Proxy(moves.src.uri) as proxy:
-        moves.dst = At(proxy.uri)  # type: ignore[assignment]
-        assert moves.load(source.name, "--dry-run", *tags) == SAME
-        assert moves.load(source.name, *tags) == moves.load(source.name, *tags) == SAME
-        assert writes(proxy) == {}
-    assert len(runs_of(moves.src, source.name)) == 2 and len(source.rest.logged_models(source.id)) == 1
-
-
-def test_what_was_changed_since_the_backup(source: Source, moves: Moves) -> None:
-    """What was added since stays, what was changed is told, what was deleted comes back if that is wanted."""
-    ids = small(source)
-    moves.export(source.name)
-    moves.dst = moves.src
-    source.rest.post("runs/delete-tag", {"run_id": ids["parent"], "key": "k"})
-    source.tag(ids["child"], "later", "x")
-    assert moves.load(source.name)["run"] == {"updated": 1, "differs": 1}
-    tags = {tag["key"]: tag["value"] for tag in source.rest.run(ids["parent"])["data"]["tags"]}
-    assert tags["k"] == "v" and "tag later" in moves.reason(ids["child"])
-    source.delete(ids["parent"])
-    assert moves.load(source.name)["run"] == {"differs": 2}
-    assert "lifecycle" in moves.reason(ids["parent"])
-    overwritten = moves.load(source.name, "--on-destination-change", "overwrite")["run"]
-    assert overwritten == {"updated": 2}
-    assert source.rest.run(ids["parent"])["info"]["lifecycle_stage"] == "active"
-    assert len(runs_of(moves.src, source.name)) == 2
-
-
-def test_copies_onto_themselves(source: Source, moves: Moves, run_script: Callable[..., Any]) -> None:
-    """Also under another spelling of the server, and a run by itself."""
-    ids = small(source)
-    moves.dst = At(moves.src.uri.replace("127.0.0.1", "localhost"))  # type: ignore[assignment]
-    assert moves.dst.uri != moves.src.uri
-    assert moves.copy(source.name, source.name, "--dry-run") == moves.copy(source.name, source.name) == SAME
-    both = ("--src-mlflow-uri", moves.src.uri, "--dst-mlflow-uri", moves.src.uri, "--report-dir", moves.report)
-    for run_id in (ids["parent"], ids["child"]):
-        done = run_script("copy-run", *both, "--run-id", run_id, "--experiment-name", source.name)
-        assert counts_of(done)["run"] == {"unchanged": 1}
-    assert len(runs_of(moves.src, source.name)) == 2 and len(source.rest.logged_models(source.id)) == 1
+# ---- to another server and back
 
 
 def test_back_with_source_tags(source: Source, moves: Moves) -> None:

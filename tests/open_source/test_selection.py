@@ -23,12 +23,6 @@ from tests.support.servers import Server
 DAY = 86_400_000  # ms; role number n starts on day n
 
 
-@dataclass
-class Behind:
-    """A server as Moves sees it, behind a proxy."""
-
-    uri: str
-
 
 @dataclass
 class Forest:

@@ -10,11 +10,12 @@ from typing import Any, Dict, Iterator, List, Set, Tuple
 
 import pytest
 
-from mlflow_migration.client.errors import NotFound, Refused
+from mlflow_migration.client.errors import NotFound, Refused, Unavailable
 from mlflow_migration.common.artifact_stores import (
     FallbackStore,
     File,
     LocalStore,
+    Presence,
     ProxiedStore,
     ServerReadStore,
     ServersDirectoryStore,
@@ -236,3 +237,18 @@ def test_artifacts_that_cannot_be_found_are_told(tmp_path: Path, root: str) -> N
     local = Local(tmp_path / "new")
     _found(local, str(tmp_path / "old" / root))  # type: ignore[arg-type]
     assert not local.absent
+
+
+def test_a_folder_that_cannot_be_listed_is_asked_for_once() -> None:
+    """Each run may have artifacts then; that the listing of each fails too is told there."""
+
+    class Broken(Tracking):
+        def proxied_files(self, path: str) -> List[Dict[str, Any]]:
+            self.paths.append(path)
+            raise Unavailable("500")
+
+    tracking = Broken()
+    presence = Presence(tracking)  # type: ignore[arg-type]
+    infos = [{"run_id": run_id, "artifact_uri": f"mlflow-artifacts:/1/{run_id}/artifacts"} for run_id in ("a", "b")]
+    assert all(presence.may_have(info) for info in infos)
+    assert tracking.paths == ["1"]

@@ -13,7 +13,7 @@ import requests
 
 from mlflow_migration.client import request_auth
 from mlflow_migration.client.credentials import connect, from_mlflow_client, resolve_uri, without_userinfo
-from mlflow_migration.client.errors import BadInput, describe
+from mlflow_migration.client.errors import BadInput, Unauthorized, describe
 
 HOME = "http://home.example:5000"
 OTHER = "http://other.example:5000"
@@ -592,6 +592,19 @@ class TestDatabricks:
         assert login(connect("databricks", "dst")) == (WORKSPACE, "Bearer env-token")
         env(MLFLOW_MIGRATION_SRC_DATABRICKS_HOST=WORKSPACE + "/")
         assert login(connect("databricks", "src", two_sided=True)) == (WORKSPACE, "Bearer env-token")
+
+    @pytest.mark.parametrize("error", [NotImplementedError("no type"), KeyError("access_token"), ValueError("no")])
+    def test_a_reply_without_a_token(self, env, monkeypatch, error):
+        """The SDK fails in many ways; each is told as what it is."""
+        env(DATABRICKS_HOST=WORKSPACE, DATABRICKS_TOKEN="env-token")
+        connection = connect("databricks")
+
+        def authenticate(_):
+            raise error
+
+        monkeypatch.setattr(sys.modules["databricks.sdk.config"].Config, "authenticate", authenticate)
+        with pytest.raises(Unauthorized, match="gives no token"):
+            sent_headers(connection)
 
     def test_unknown_profile(self):
         with pytest.raises(BadInput, match="nobody"):

@@ -5,7 +5,7 @@ import threading
 import uuid
 
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import ID_MAP_FILE, IdMap
+from mlflow_migration.common.id_map import ID_MAP_FILE, IdMap, options_of
 
 
 def opened(path, destination="http://dst", writable=True):
@@ -139,3 +139,13 @@ def test_what_is_announced_in_an_object_store_outlives_a_killed_command():
     assert third.find("run", "1", "a")["base"] == {"x": "2"} and "begun" not in third.find("run", "1", "a")
     assert third.find("run", "1", "c")["dst_id"] == "C"
     assert len(list(directory.lines("id_map.jsonl"))) == 5
+
+
+def test_source_tags_stay_asked_for():
+    """The other options are those of the import."""
+    asked = options_of(None, import_source_tags=True, use_src_user_id=True, mlmodel_fix=False)
+    assert asked == ["import_source_tags", "use_src_user_id"]
+    assert options_of({"options": asked}, import_source_tags=False, mlmodel_fix=True) == [
+        "import_source_tags", "mlmodel_fix",
+    ]  # fmt: skip
+    assert options_of({"options": None}, import_source_tags=False) == options_of({}) == []
