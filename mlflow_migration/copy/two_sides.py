@@ -37,9 +37,9 @@ class HalfLedger(Ledger):
             self._whole.record(kind, status, src_id, **details)
 
     def add(self, **amounts: int) -> None:
-        """Add for the whole, if what is carried counts there."""
-        if self._passes("artifact", "copied"):
-            self._whole.add(**amounts)
+        """Add for the whole what only this half can tell: what is carried, or what the source has lost."""
+        carried = self._passes("artifact", "copied")
+        self._whole.add(**{name: amount for name, amount in amounts.items() if carried or name == "gone"})
 
     def accepts(self, loss: str) -> bool:
         """Tell whether the user accepts this kind of loss."""

@@ -46,7 +46,7 @@ class ExperimentImporter:
         self._refused: Dict[str, str] = {}
         self._instead: Dict[str, str] = {}
         self._unsettled = False
-        self._origin = False
+        self._home = self._origin = False
         self._there = tracking.experiment_by_name(name)
         self._existed = self._there is not None
         self._active = self._there is None or self._there.get("lifecycle_stage") != "deleted"
@@ -116,7 +116,8 @@ class ExperimentImporter:
 
     def _wanted_tags(self, source: Json) -> Dict[str, str]:
         tags = dict(source.get("tags") or {})
-        if self._is_here(source):
+        self._home = self._is_here(source)
+        if self._home:
             return tags
         self._origin = self._is_here(tags, ExportTags.PREFIX_FIELD + ".")
         if self._origin:  # an import elsewhere has made the source from it, and those tags with it
@@ -313,7 +314,7 @@ class ExperimentImporter:
         self._job.ledger.expect("run", len(found))
         self._job.progress.add_total(len(found) + len(unchanged))
         ids = {*unchanged, *(run_id for run_id, _ in found)}
-        self._models.load(models, ids, self._existed, home=runs.has_any(ids))
+        self._models.load(models, ids, self._existed, home=self._home or runs.has_any(ids))
         first: List[Tuple[str, ExportDir]] = []
         later: List[Tuple[str, ExportDir]] = []
         for outcome in self._job.executor.imap(lambda item: runs.waits(*item), found):

@@ -188,3 +188,13 @@ def test_back_after_source_tags(moves: Moves, source: Source) -> None:
             assert back.load(name, *args) == same, args
         assert writes(proxy) == {}
     assert everything(moves.src, name) == before
+
+
+def test_model_without_a_run_that_was_deleted_since(home: Moves, source: Source) -> None:
+    """The experiment itself tells that the backup comes home."""
+    body = {"experiment_id": source.id, "name": "alone"}
+    model_id = source.rest.post("logged-models", body)["model"]["info"]["model_id"]
+    home.export(source.name)
+    source.rest.call("DELETE", f"/api/2.0/mlflow/logged-models/{model_id}")
+    assert home.load(source.name)["logged_model"] == {"differs": 1}
+    assert source.rest.logged_models(source.id) == []
