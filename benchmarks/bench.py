@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,19 +80,25 @@ def run(uri: str, name: str, *args: object, status: int = 0) -> Cost:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        peak, done = 0.0, 0
-        while not done:
-            peak = max(peak, _peak(process.pid))
-            done, code, usage = os.wait4(process.pid, os.WNOHANG)
-            time.sleep(0 if done else 0.02)
+        peaks, ended = [0.0], threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(0.02):
+                peaks.append(max(peaks.pop(), _peak(process.pid)))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        _, code, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - start
+        ended.set()
+        watcher.join()
         process.returncode = os.WEXITSTATUS(code) if os.WIFEXITED(code) else -1
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
     if process.returncode != status:
         raise RuntimeError(f"{name} ended with {process.returncode}:\n{text[-3000:]}")
     requests = sum(map(int, _REQUESTS.findall(text)))
-    return Cost(seconds, requests, usage.ru_utime + usage.ru_stime, peak)
+    return Cost(seconds, requests, usage.ru_utime + usage.ru_stime, peaks[0])
 
 
 def _peak(pid: int) -> float:

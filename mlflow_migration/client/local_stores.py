@@ -92,7 +92,7 @@ def open_store(uri: str, folder: str, *, writable: bool, dry_run: bool = False) 
     :param uri: URI of a database, ``file:`` URI or path of a folder.
     :param folder: Empty folder for copies; it must outlive the server.
     :param writable: The store is a destination.
-    :param dry_run: Of a destination a copy is served, an empty one if it does not exist, and nothing is made.
+    :param dry_run: Of a destination that is a file or a folder a copy is served, an empty store if it does not exist.
     :return: What to serve.
     :raises BadInput: It is no store, does not exist, or has a schema that the installed MLflow can't serve as it is.
     """
@@ -154,6 +154,8 @@ def _open_sqlite(uri: str, folder: str, writable: bool, dry_run: bool) -> Store:
     if older and writable:
         raise BadInput(_how_to_upgrade(name, name))
     root, proxied = _artifacts(name, content, _places(beside), writable)
+    if served != path and scheme_of(root or "") in ("", "file"):
+        root = Path(folder, "artifacts").as_uri()  # MLflow 2 makes the folder when it starts
     return Store(
         f"sqlite:///{served}{query if served == path else ''}",
         name,
@@ -166,7 +168,7 @@ def _open_sqlite(uri: str, folder: str, writable: bool, dry_run: bool) -> Store:
 def _open_database(uri: str, folder: str, writable: bool, dry_run: bool) -> Store:
     name = redact(uri)
     content = _database_content(uri, name)
-    if not _is_mlflow(content) and dry_run:
+    if not _is_mlflow(content) and writable and dry_run:
         return _empty(folder, name)
     if _is_older(content, name, writable):
         note = " (with its user and password)" if name != uri else ""

@@ -112,6 +112,12 @@ def options_of(entry: Optional[Mapping[str, Any]], **options: bool) -> List[str]
     return sorted({name for name, on in options.items() if on} | ({SOURCE_TAGS} if kept else set()))
 
 
+def other_fix(entry: Optional[Mapping[str, Any]], options: List[str]) -> bool:
+    """Tell whether ids in MLmodel files were not replaced last time and are now, or the other way round."""
+    before = (entry or {}).get("options")
+    return before is not None and (MLMODEL_FIX in before) != (MLMODEL_FIX in options)
+
+
 def original(doc: Mapping[str, Any], *fields: str) -> Json:
     """Return what the source's server had set itself, so that no destination can have it.
 

@@ -52,6 +52,16 @@ def without_source_tags(fields: Mapping[str, str], prefix: str = "") -> Dict[str
     return {key: value for key, value in fields.items() if not key.startswith(f"{prefix}{ExportTags.PREFIX_ROOT}.")}
 
 
+def has_source_tags(there: Mapping[str, str], source: Mapping[str, str], but: str) -> bool:
+    """Tell whether an import has given a copy source tags.
+
+    :param there: Tags of the copy.
+    :param source: Tags of what it was made from.
+    :param but: The key tag, which every copy has.
+    """
+    return any(key != but and key not in source for key in there.keys() - without_source_tags(there).keys())
+
+
 def fmt_timestamps(tag: str, dct: Mapping[str, Any], tags: Dict[str, str]) -> None:
     """Add a time, as milliseconds and as UTC text, to tags.
 

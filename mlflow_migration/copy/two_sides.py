@@ -142,5 +142,5 @@ def refuse_same(src: Tracking, dst: Tracking, src_experiment: str, dst_experimen
 
     :raises BadInput: Source and destination are the same.
     """
-    if src.rest.url == dst.rest.url and src_experiment == dst_experiment:
+    if src.identity == dst.identity and src_experiment == dst_experiment:
         raise BadInput("Source and destination are the same experiment of the same server.")

@@ -140,12 +140,13 @@ class ExperimentImporter:
         return options_of(self._found(), import_source_tags=self._settings.source_tags)
 
     def known(self, object_id: str) -> Optional[str]:
-        """Return the fingerprint of what an earlier import took of a run or logged model that needs no other look.
+        """Return the fingerprint of what an earlier import took of a run or logged model; None if none took it.
 
         :param object_id: Its id at the source.
         """
         assert self.runs is not None
-        return self.runs.known(object_id) or self._models.known(object_id)
+        found = self.runs.known(object_id)
+        return self._models.known(object_id) if found is None else found
 
     def _create(self, tags: Mapping[str, str]) -> None:
         try:
@@ -157,7 +158,8 @@ class ExperimentImporter:
             experiment_id = self._tracking.create_experiment(self._name, {})
             for key, value in tags.items():
                 self._set_tag(experiment_id, key, value)
-        self._id_map.record("experiment", experiment_id, self._name, experiment_id, base={})
+        facts: Json = {"base": {}, "options": self._options()}
+        self._id_map.record("experiment", experiment_id, self._name, experiment_id, **facts)
         self._there = {**self._tracking.experiment(experiment_id), "created": True}
 
     def _set_tag(self, experiment_id: str, key: str, value: str) -> None:

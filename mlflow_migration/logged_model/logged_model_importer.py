@@ -10,10 +10,11 @@ from mlflow_migration.client.errors import NotFound, Refused, describe
 from mlflow_migration.client.tracking import LOG_BATCH, MODEL_KEY, Tracking, tag_list
 from mlflow_migration.common.artifact_stores import logged_model_store
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import MLMODEL_FIX, SOURCE_TAGS, IdMap, options_of, original
+from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original, other_fix
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_logged_model
 from mlflow_migration.common.source_tags import (
+    has_source_tags,
     mk_source_tags_mlflow_tag,
     set_source_tags_for_field,
     without_source_tags,
@@ -76,6 +77,7 @@ class ModelImporter:
         self._by_key: Dict[str, Json] = {}
         self._locations: Dict[str, Tuple[str, str]] = {}
         self._done: Set[str] = set()
+        self._kept: Set[str] = set()  # those that were not copied: the destination has had them before
         self._deletions: Dict[str, str] = {}
         self._lock = threading.Lock()
         self.run_ids: Mapping[str, str] = {}
@@ -119,7 +121,7 @@ class ModelImporter:
             for model in page:
                 self._remember(flat(model))
         # a copy beside it is not what others mean
-        self.ids.update((model_id, model_id) for model_id in self._sources if model_id in self._there)
+        self.ids.update((own, own) for own in {*self.ids, *self._sources} if own in self._there)
 
     def _remember(self, model: Json) -> None:
         self._there[model["model_id"]] = model
@@ -208,7 +210,11 @@ class ModelImporter:
         created = there is None
         own = there is not None and there["model_id"] == src_id
         origin = there is not None and _is_origin(there, src_id)
+        if own or origin:
+            self._kept.add(src_id)
         options = self._options(entry)
+        if there is not None and entry is None and has_source_tags(there["tags"], doc["tags"], MODEL_KEY):
+            options = sorted({*options, SOURCE_TAGS})  # although no id map says who asked for them
         doc = {**doc, "tags": _tags(doc, own, origin, SOURCE_TAGS in options)}
         if there is None:
             there = {**doc, "model_id": src_id} if self._job.dry_run else self._create(src_id, doc)
@@ -233,14 +239,15 @@ class ModelImporter:
         todo = plan(wanted, now, now if created else base, self._overwrite, unfinished, begun)
         if not created:
             old = ((entry or {}).get("content") or {}).get("files") or {}
-            other_fix = (MLMODEL_FIX in (entry or {}).get("options", options)) != (MLMODEL_FIX in options)
             new = content_of(source.info)["files"]
-            moved, edited = uploads.other_bytes(now, old, new, self._recheck, other_fix)
+            fix = other_fix(entry, options) and not own
+            moved, edited = uploads.other_bytes(now, old, new, self._recheck, fix)
             todo.write += moved
             (todo.write if self._overwrite else todo.differs).extend(edited)
-        if "lifecycle" in todo.differs:
-            # its stage is somebody's choice, and nothing can be written to a model that is deleted
+        if now.get("lifecycle") == "deleted" and wanted["lifecycle"] == "active":
+            # nothing can be written to it, and no request restores it
             todo = Plan(differs=sorted(todo.differs + todo.write + todo.drop))
+            problems.append("deleted at the destination, where it can't be restored")
         for path, ex in self._write(doc, there, todo, uploads):
             problems.append(f"artifact {path}: {describe(ex)}")
             losses.add("artifacts")
@@ -249,10 +256,11 @@ class ModelImporter:
                 self._job.lost("artifact", f"{src_id}/{path}", ex, "artifacts")
         run_id = doc.get("source_run_id") or ""
         to_come = self._job.dry_run and run_id in self._runs_to_come
+        there_run = there.get("source_run_id")
         if own and self.run_ids.get(run_id, None if to_come else run_id) != run_id:
             problems.append(f"its run {run_id} was made anew, and the new id can't be written into it")
             losses.add("logged-models")
-        elif run_id and not own and there.get("source_run_id") != self.run_ids.get(run_id) and not to_come:
+        elif run_id and not own and there_run != self.run_ids.get(run_id) and not (to_come and created):
             problems.append(f"its run {run_id} was not at the destination when it was made, and can't be named later")
             losses.add("logged-models")
         for metric in self._orphans(src_id, doc, todo):
@@ -277,18 +285,20 @@ class ModelImporter:
     def known(self, src_id: str) -> Optional[str]:
         """Return the fingerprint of what an earlier import took of a model that it has brought over whole."""
         entry = self._id_map.find("logged_model", self._experiment_id, src_id)
-        if entry is None or entry.get("losses") or entry.get("options") != self._options(entry):
+        if entry is None or self._overwrite or entry.get("losses") or entry.get("options") != self._options(entry):
             return None
         return entry.get("fingerprint")
 
     def _find(self, src_id: str, doc: Json, entry: Optional[Json]) -> Optional[Json]:
         origin = (doc.get("tags") or {}).get(MODEL_KEY, "")
-        there = self._there.get(src_id) or self._by_key.get(src_id) or self._there.get(origin)
+        known = entry["dst_id"] if entry is not None else ""
+        there = self._there.get(src_id) or self._by_key.get(src_id)
+        there = there or self._there.get(origin) or self._there.get(known)
         if there is not None:
             return there
         # deleted ones are not in any listing, nor are those of another experiment that a run uses
         candidates = [src_id] if self._home else []
-        candidates += [entry["dst_id"]] if entry is not None else []
+        candidates += [known] if known else []
         candidates += [origin] if origin and doc.get("lifecycle_stage") == "deleted" else []
         linked = self._linked.get(doc.get("source_run_id") or "", ())
         candidates += [model_id for model_id in linked if model_id not in self._there]
@@ -299,7 +309,7 @@ class ModelImporter:
                 continue
             here = model["info"].get("experiment_id") == self._experiment_id
             found = flat(model, deleted=here)
-            is_origin = model_id == origin and here
+            is_origin = model_id in (origin, known) and here
             if model_id == src_id or is_origin or found["tags"].get(MODEL_KEY) == src_id:
                 return found
         return None
@@ -395,7 +405,7 @@ class ModelImporter:
         with self._lock:
             owed = self._owed.pop(src_run_id, {})
         # a model that was not copied has its metrics, also of a run that is made anew
-        models = [m for m in self._measured.get(src_run_id, ()) if m in owed or self.ids.get(m) != m]
+        models = [m for m in self._measured.get(src_run_id, ()) if m in owed or m not in self._kept]
         self._log_metrics(src_run_id, dst_run_id, models)
 
     def _log_metrics(self, src_run_id: str, dst_run_id: str, models: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from mlflow_migration.client.errors import BadInput, MlflowExportImportException
+from mlflow_migration.client.errors import BadInput, MlflowExportImportException, Refused
 from mlflow_migration.client.servers import open_tracking, with_client
 from mlflow_migration.client.tracking import RUN_KEY, Tracking
 from mlflow_migration.common.cli import command
@@ -105,7 +105,7 @@ def import_one_run(
 def _load_own(tracking: Tracking, runs: RunImporter, experiment_id: str, run_id: str) -> None:
     try:
         run = tracking.run(run_id)
-    except MlflowExportImportException:
+    except Refused:
         return
     if run["info"]["experiment_id"] == experiment_id:
         runs.remember(run)

@@ -170,7 +170,10 @@ class RunExporter:
         return _Work(run, target, old, Downloads(self._job, run_id, target, ARTIFACTS, old))
 
     def _list(self, item: _Work) -> None:
-        if self._settings.skip_artifacts or not self._presence.may_have(item.run["info"]):
+        if self._settings.skip_artifacts:
+            return
+        had_some = bool((item.old or {}).get("artifacts"))
+        if not had_some and not self._presence.may_have(item.run["info"]):
             return
         store = run_store(self._tracking, item.run_id, item.run["info"]["artifact_uri"])
         item.files = list_files(store, self._job.executor)

@@ -13,11 +13,12 @@ from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable, d
 from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
 from mlflow_migration.common.artifact_stores import Presence, Store, run_store
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import MLMODEL_FIX, SOURCE_TAGS, IdMap, options_of, original
+from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original, other_fix
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_info, read_run
 from mlflow_migration.common.source_tags import (
     ExportTags,
+    has_source_tags,
     mk_source_tags,
     mk_source_tags_mlflow_tag,
     without_source_tags,
@@ -71,6 +72,7 @@ class _Run:
     info: Json
     sizes: Dict[str, int]
     options: List[str]
+    options_before: Optional[List[str]] = None
     tags: Dict[str, str] = field(default_factory=dict)
     content_before: Json = field(default_factory=dict)
     other_fix: bool = False
@@ -171,9 +173,13 @@ class RunImporter:
         """Tell whether any of these runs is one of the experiment's own: what is imported comes from here."""
         return any(src_id in self._by_id for src_id in src_ids)
 
-    def _find(self, src_id: str) -> Optional[bytes]:
-        """Return the run that a source run is, or that an import has made from it."""
-        return self._by_id.get(src_id) or self._by_key.get(src_id)
+    def _find(self, src_id: str, entry: Optional[Json] = None) -> Optional[bytes]:
+        """Return the run that a source run is, or that an import has made from it.
+
+        :param entry: What the id map has of it.
+        """
+        there = self._by_id.get(src_id) or self._by_key.get(src_id)
+        return there or (self._by_id.get(entry["dst_id"]) if entry is not None else None)
 
     def _find_origin(self, doc: Json) -> Optional[bytes]:
         """Return the run that an import elsewhere has made the source run from."""
@@ -233,7 +239,7 @@ class RunImporter:
         info = self._info(source)
         mark = info.get("fingerprint") or _hash(source)
         entry = self._id_map.find("run", self._experiment_id, src_id)
-        there = self._find(src_id)
+        there = self._find(src_id, entry)
         if there is not None and entry is not None and not self._settings.recheck:
             same = entry.get("fingerprint") == mark and entry.get("content") == content_of(info)
             same = same and entry.get("options") == self._options(entry)
@@ -242,6 +248,8 @@ class RunImporter:
         run = self._read(src_id, source, info, mark, entry)
         if there is None:
             there = self._find_origin(run.doc)
+        elif entry is None and not (run.own or run.origin):
+            self._keep_source_tags(run, there)
         if self._job.dry_run and there is None:
             self._import_models(src_id, {})
             self._foretell(run)
@@ -258,8 +266,8 @@ class RunImporter:
         base: Optional[State] = None
         if entry is not None and entry["dst_id"] == run.dst_id and not run.created:
             base, run.begun = entry["base"], frozenset(entry.get("begun") or ())
-            run.content_before = entry.get("content") or {}
-            run.other_fix = (MLMODEL_FIX in entry.get("options", run.options)) != (MLMODEL_FIX in run.options)
+            run.content_before, run.options_before = entry.get("content") or {}, entry.get("options")
+            run.other_fix = other_fix(entry, run.options) and not run.own
         elif not (run.own or run.origin) and self.stages[src_id] == "deleted":
             run.begun = frozenset({"lifecycle"})  # deleting it is the last that an import does
         self._bring_up_to_date(run, base)
@@ -286,22 +294,25 @@ class RunImporter:
         )  # fmt: skip
 
     def known(self, src_id: str) -> Optional[str]:
-        """Return the fingerprint of what an earlier import took of a run that is whole at the destination."""
+        """Return the fingerprint of what an earlier import took of a run; None if none took it.
+
+        It is empty if the run has to be looked at again: it is not whole, or options ask for something else.
+        """
         entry = self._id_map.find("run", self._experiment_id, src_id)
-        if entry is None or entry.get("losses") or self._find(src_id) is None or self._settings.overwrite:
+        if entry is None or self._find(src_id, entry) is None:
             return None
-        if entry.get("options") != self._options(entry):
-            return None
-        return entry["fingerprint"]  # type: ignore[no-any-return]
+        again = entry.get("losses") or self._settings.overwrite or entry.get("options") != self._options(entry)
+        return "" if again else entry.get("fingerprint") or ""
 
     def confirm(self, src_id: str) -> None:
         """Record a run that has not changed at the source since the last import; see :meth:`known`."""
         entry = self._id_map.find("run", self._experiment_id, src_id)
-        there = self._find(src_id)
+        there = self._find(src_id, entry)
         if entry is None or there is None or self._as_it_was(src_id, there, entry):
             return
         dst = _unpacked(there)
         with self._lock:
+            self.ids[src_id] = entry["dst_id"]
             self.infos[src_id] = dst["info"]
             self.stages[src_id] = entry["base"].get("lifecycle", "active")
         self._job.ledger.record(
@@ -313,16 +324,18 @@ class RunImporter:
         dst = _unpacked(there)
         if entry["dst_id"] != dst["info"]["run_id"]:
             return False
+        is_origin = src_id not in self._by_id and src_id not in self._by_key
         sizes = {name[len("artifact:") :] for name in entry["base"] if name.startswith("artifact:")}
         run, files = self._with_inputs(canonical(dst), entry["base"]), self._listed(dst["info"], bool(sizes))
         # with its ids as they are, for a child whose parent has only come later
         for state in (state_of(run, files), state_of(run, files, self._map_tag)):
             self._leave_out(state, entry["base"])
-            if state == entry["base"]:
+            if (without_source_tags(state, "tag:") if is_origin else state) == entry["base"]:
                 break
         else:
             return False
         with self._lock:
+            self.ids[src_id] = entry["dst_id"]
             self.infos[src_id] = dst["info"]
             self.parents[src_id] = entry.get("parent")
             self.stages[src_id] = entry["base"].get("lifecycle", "active")
@@ -388,6 +401,13 @@ class RunImporter:
         if self._settings.use_src_user_id and doc["info"].get("user_id"):
             tags["mlflow.user"] = doc["info"]["user_id"]
         return tags
+
+    def _keep_source_tags(self, run: _Run, there: bytes) -> None:
+        """Go on with the source tags that a copy has, although no id map says who asked for them."""
+        tags = tag_dict((_unpacked(there).get("data") or {}).get("tags"))
+        if has_source_tags(tags, run.doc["tags"], RUN_KEY):
+            run.options = sorted({*run.options, SOURCE_TAGS})
+            run.tags = self._tags(run)
 
     def _map_tag(self, key: str, value: str) -> str:
         if key not in _ID_TAGS:
@@ -478,7 +498,7 @@ class RunImporter:
             self._before_write()
             if not run.created:
                 fields = [*todo.write, *todo.drop, *run.begun]
-                self._begin_to_write(run.src_id, run.dst_id, base, fields, run.content_before, run.options)
+                self._begin_to_write(run.src_id, run.dst_id, base, fields, run.content_before, run.options_before)
             self._write(run, todo, uploads, there, unfinished)
         self._record(run, todo, wanted, base)
 
@@ -505,9 +525,13 @@ class RunImporter:
         return recheck
 
     def _begin_to_write(
-        self, src_id: str, dst_id: str, base: Optional[State], fields: List[str], content: Json, options: List[str]
-    ) -> None:
-        """Say before it is done what is done to a run that was whole: half done it would look like somebody's edit."""
+        self, src_id: str, dst_id: str, base: Optional[State], fields: List[str], content: Json,
+        options: Optional[List[str]],
+    ) -> None:  # fmt: skip
+        """Say before it is done what is done to a run that was whole: half done it would look like somebody's edit.
+
+        :param content: What the last import took, and ``options`` its options.
+        """
         self._id_map.announce(
             "run", self._experiment_id, src_id, dst_id, fingerprint="", base=base,
             parent=self.parents.get(src_id), begun=sorted({"lifecycle", *fields}), content=content,
@@ -517,18 +541,13 @@ class RunImporter:
     def _in_terms_of_destination(self, run: _Run) -> Json:
         doc = dict(run.doc)
         doc["tags"] = run.mapped
-        doc["model_outputs"] = [
-            {**output, "model_id": self._models.ids[output["model_id"]]}
-            for output in doc["model_outputs"]
-            if output["model_id"] in self._models.ids
-        ]
-        doc["model_inputs"] = [
-            {**entry, "model_id": self._models.ids[entry["model_id"]]}
-            for entry in doc["model_inputs"]
-            if entry["model_id"] in self._models.ids
-        ]
+        # those of the experiment's own run are there, whether or not the directory has them
+        ids = {link["model_id"]: link["model_id"] for link in doc["model_outputs"] + doc["model_inputs"] if run.own}
+        ids.update(self._models.ids)
+        for links in ("model_outputs", "model_inputs"):
+            doc[links] = [{**link, "model_id": ids[link["model_id"]]} for link in doc[links] if link["model_id"] in ids]
         for link in run.doc["model_outputs"] + run.doc["model_inputs"]:
-            if link["model_id"] not in self._models.ids:
+            if link["model_id"] not in ids:
                 run.lost("logged-models", f"the logged model {link['model_id']} is not at the destination")
         return doc
 
@@ -664,8 +683,8 @@ class RunImporter:
         if deleted:
             if entry is not None:
                 fields = ["tag:" + key for key in targets]
-                content, options = entry.get("content") or {}, entry.get("options") or []
-                self._begin_to_write(str(src_id), child, entry["base"], fields, content, options)
+                content = entry.get("content") or {}
+                self._begin_to_write(str(src_id), child, entry["base"], fields, content, entry.get("options"))
             self._tracking.restore_run(child)
         for key, target in targets.items():
             self._tracking.set_tag(child, key, target)

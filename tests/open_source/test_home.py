@@ -186,8 +186,22 @@ def test_back_after_source_tags(moves: Moves, source: Source) -> None:
         same = {kind: {"unchanged": 1} for kind in ("experiment", "logged_model", "run")}
         for args in (("--dry-run",), (), ("--import-source-tags",), OVERWRITE):
             assert back.load(name, *args) == same, args
+        for args in (("--dry-run",), (), (), ("--import-source-tags",), ("--recheck", "full", "--dry-run"), OVERWRITE):
+            assert back.copy(name, name, *args) == same, args
         assert writes(proxy) == {}
     assert everything(moves.src, name) == before
+
+
+def test_own_runs_that_cannot_be_asked_for(home: Moves, source: Source) -> None:
+    """A run alone is not made a second time because a question failed."""
+    run_id = source.run("r")
+    env = {"MLFLOW_TRACKING_URI": home.src.uri, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+    home.script("export-run", "--run-id", run_id, "--output-dir", home.home / "one", env=env)
+    names = ("--experiment-name", source.name, "--input-dir", home.home / "one")
+    with Proxy(home.src.uri) as proxy:
+        proxy.on("GET", "*/runs/get", status=500)
+        home.script("import-run", *names, env={**env, "MLFLOW_TRACKING_URI": proxy.uri}, check=2)
+    assert len(runs_of(home.src, source.name)) == 1
 
 
 def test_model_without_a_run_that_was_deleted_since(home: Moves, source: Source) -> None:

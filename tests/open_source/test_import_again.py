@@ -260,6 +260,53 @@ def test_other_options_than_last_time(way: str, source: Source, moves: Moves, ex
     assert mlmodel() == f"run_id: {run_id}\n".encode()
     assert again() == "updated"
     assert len(runs_of(moves.dst, experiment_name)) == 1
+    # nor does a lost id map make them anybody's edit
+    moves.report = moves.home / "other report"
+    for kind, counts in moves.load(experiment_name).items():
+        assert counts == {"unchanged": 1}, kind
+
+
+def test_deleted_at_the_source_since(source: Source, moves: Moves, experiment_name: str) -> None:
+    """A repeat with other options follows it, as one with the same options does."""
+    first, second = source.run("first"), source.run("second")
+    moves.copy(experiment_name, experiment_name)
+    for run_id, args in ((first, ()), (second, ("--import-source-tags",))):
+        source.delete(run_id)
+        moves.copy(experiment_name, experiment_name, *args)
+        copy = Rest(moves.dst.uri).run(id_map(moves.report)[run_id])
+        assert copy["info"]["lifecycle_stage"] == "deleted"
+
+
+def test_killed_while_it_writes_mlmodel_files_anew(
+    source: Source, moves: Moves, experiment_name: str, start_script: Callable[..., Any]
+) -> None:
+    """Ids of the same length make files of the same size: what is to be done must not be forgotten."""
+    run_id = source.run("r")
+    source.put(run_id, "model/MLmodel", f"run_id: {run_id}\n".encode())
+    moves.export(experiment_name)
+    moves.load(experiment_name)
+    with Proxy(moves.dst.uri) as proxy:
+        there, moves.dst = moves.dst, At(proxy.uri)
+        moves.report = moves.home / "report"
+        moves.load(experiment_name)
+        process: Optional[Any] = None
+
+        def kill(_: Any) -> None:
+            assert process is not None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+        fault = proxy.on("PUT", "*/MLmodel", number=1, before=kill)
+        args = ("--experiment-name", experiment_name, "--input-dir", moves.home / "export", "--mlmodel-fix", "False")
+        process = start_script(
+            "import-experiment", *args, "--report-dir", moves.report, env={"MLFLOW_TRACKING_URI": proxy.uri}
+        )
+        process.communicate(timeout=120)
+        assert (process.returncode, fault.hits) == (-signal.SIGKILL, 1)
+        proxy.clear()
+        assert moves.load(experiment_name, "--mlmodel-fix", "False")["run"] == {"updated": 1}
+    rest = Rest(there.uri)
+    assert rest.run_file(id_map(moves.report)[run_id], "model/MLmodel") == f"run_id: {run_id}\n".encode()
 
 
 def test_the_destination_by_another_spelling(source: Source, moves: Moves, experiment_name: str) -> None:
@@ -295,6 +342,7 @@ def test_a_logged_model_deleted_at_the_destination(source: Source, moves: Moves,
     moves.export(experiment_name)
     for report in (moves.report, moves.home / "other report"):
         moves.report = report
-        assert moves.load(experiment_name)["logged_model"] == {"differs": 1}
-        assert "lifecycle" in moves.reason(model_id)
+        for args in ((), ("--on-destination-change", "overwrite"), ("--recheck", "full")):
+            assert moves.load(experiment_name, *args)["logged_model"] == {"differs": 1}
+            assert "deleted at the destination, where it can't be restored" in moves.reason(model_id)
         assert rest.logged_models(rest.experiment(experiment_name)["experiment_id"]) == []

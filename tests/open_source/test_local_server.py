@@ -266,3 +266,6 @@ def test_dry_runs_into_a_local_store(kind, src_server, experiment_name, tmp_path
     for command in commands:
         assert counts_of(run_script(*command, "--dry-run"))["run"] == {"unchanged": 1}
         assert fingerprint(place) == before
+    onto_itself = ("--src-mlflow-uri", uri, "--dst-mlflow-uri", uri, "--experiment", experiment_name)
+    refused = run_script("copy-experiment", *onto_itself, *one, check=2)
+    assert "are the same experiment" in refused.stderr

@@ -5,7 +5,7 @@ import threading
 import uuid
 
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.id_map import ID_MAP_FILE, IdMap, options_of
+from mlflow_migration.common.id_map import ID_MAP_FILE, IdMap, options_of, other_fix
 
 
 def opened(path, destination="http://dst", writable=True):
@@ -149,3 +149,9 @@ def test_source_tags_stay_asked_for():
         "import_source_tags", "mlmodel_fix",
     ]  # fmt: skip
     assert options_of({"options": None}, import_source_tags=False) == options_of({}) == []
+
+
+def test_another_treatment_of_mlmodel_files():
+    """Only what is known to be another one counts."""
+    assert other_fix({"options": []}, ["mlmodel_fix"]) and other_fix({"options": ["mlmodel_fix"]}, [])
+    assert not any(other_fix(entry, []) for entry in (None, {}, {"options": None}, {"options": ["x"]}))

@@ -329,7 +329,8 @@ def test_a_store_in_which_a_server_has_put_nothing_yet(writable, tmp_path, monke
     """Its new experiments have locations that need no such folder, unless there is one."""
     database(tmp_path / "a.db", head(), location=PROXIED)
     uri = f"sqlite:///{tmp_path}/a.db"
-    assert open_store(uri, tmp_path, writable).artifact_root == (tmp_path / "mlruns").as_uri()
+    expected = tmp_path / "mlruns" if writable else tmp_path / "copies" / "artifacts"
+    assert open_store(uri, tmp_path, writable).artifact_root == expected.as_uri()
     copies = tmp_path / "again"
     copies.mkdir()
     monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", str(tmp_path / "none"))
