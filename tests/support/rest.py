@@ -55,7 +55,12 @@ class Rest:
 
         :raises RestError: any answer but 2xx.
         """
-        reply = self._session.request(method, self.uri + path, timeout=600, **options)
+        try:
+            reply = self._session.request(method, self.uri + path, timeout=600, **options)
+        except requests.ConnectionError:
+            if not path.endswith("/search"):  # a question too, although it is a POST
+                raise
+            reply = self._session.request(method, self.uri + path, timeout=600, **options)
         if reply.status_code >= 300:
             raise RestError(reply.status_code, reply.text)
         return dict(json.loads(reply.content)) if reply.content else {}
