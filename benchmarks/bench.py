@@ -84,7 +84,7 @@ def run(uri: str, name: str, *args: object, status: int = 0) -> Cost:
 
         def watch() -> None:
             while not ended.wait(0.02):
-                peaks.append(max(peaks.pop(), _peak(process.pid)))
+                peaks.append(_peak(process.pid))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -98,7 +98,7 @@ def run(uri: str, name: str, *args: object, status: int = 0) -> Cost:
     if process.returncode != status:
         raise RuntimeError(f"{name} ended with {process.returncode}:\n{text[-3000:]}")
     requests = sum(map(int, _REQUESTS.findall(text)))
-    return Cost(seconds, requests, usage.ru_utime + usage.ru_stime, peaks[0])
+    return Cost(seconds, requests, usage.ru_utime + usage.ru_stime, max(peaks))
 
 
 def _peak(pid: int) -> float:

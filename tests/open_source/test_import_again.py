@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Dict
 
 import pytest
 
 from benchmarks.make_data import log_metrics
 from tests.support.compare import assert_same
+from tests.support.kills import run_killed
 from tests.support.moves import At, Moves, Source, point, runs_of
 from tests.support.proxy import Proxy
 from tests.support.reports import id_map
@@ -161,7 +160,7 @@ def _change(source: Source, plain: str, deleted: str) -> None:
     ],
 )
 def test_killed_while_it_changes_runs(
-    source: Source, moves: Moves, start_script: Callable[..., Any], path: str, number: int, whole_experiment: bool
+    source: Source, moves: Moves, path: str, number: int, whole_experiment: bool
 ) -> None:
     """What is half done is not taken for an edit of the destination: a repeat completes it, and nothing differs."""
     name = source.name
@@ -185,23 +184,12 @@ def test_killed_while_it_changes_runs(
         _change(source, plain, deleted)
         delete_experiment()
         moves.export(name, *args)
-        process: Optional[Any] = None
-
-        def kill(_: Any) -> None:
-            assert process is not None
-            assert process.poll() is None
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-        # the last of the restores is the one that follows the deletion of the experiment
-        fault = proxy.on("POST", path, number=2 if number < 0 else number, after=kill)
-        process = start_script(
+        command = (
             "import-experiment", "--experiment-name", name, "--input-dir", moves.home / "export",
-            "--report-dir", moves.report, "--workers", "1", env={"MLFLOW_TRACKING_URI": proxy.uri},
+            "--report-dir", moves.report, "--workers", "1",
         )  # fmt: skip
-        process.communicate(timeout=120)
-        assert (process.returncode, fault.hits) == (-signal.SIGKILL, 1)
-        proxy.clear()
+        # the last of the restores is the one that follows the deletion of the experiment
+        assert run_killed(proxy, command, "POST", path, 2 if number < 0 else number) == ""
         counts = moves.load(name)
         assert "differs" not in str(counts)
         assert_same((moves.src.uri, name), (proxy.uri, name))
@@ -277,33 +265,19 @@ def test_deleted_at_the_source_since(source: Source, moves: Moves, experiment_na
         assert copy["info"]["lifecycle_stage"] == "deleted"
 
 
-def test_killed_while_it_writes_mlmodel_files_anew(
-    source: Source, moves: Moves, experiment_name: str, start_script: Callable[..., Any]
-) -> None:
+def test_killed_while_it_writes_mlmodel_files_anew(source: Source, moves: Moves, experiment_name: str) -> None:
     """Ids of the same length make files of the same size: what is to be done must not be forgotten."""
     run_id = source.run("r")
     source.put(run_id, "model/MLmodel", f"run_id: {run_id}\n".encode())
     moves.export(experiment_name)
-    moves.load(experiment_name)
     with Proxy(moves.dst.uri) as proxy:
         there, moves.dst = moves.dst, At(proxy.uri)
-        moves.report = moves.home / "report"
         moves.load(experiment_name)
-        process: Optional[Any] = None
-
-        def kill(_: Any) -> None:
-            assert process is not None
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-        fault = proxy.on("PUT", "*/MLmodel", number=1, before=kill)
-        args = ("--experiment-name", experiment_name, "--input-dir", moves.home / "export", "--mlmodel-fix", "False")
-        process = start_script(
-            "import-experiment", *args, "--report-dir", moves.report, env={"MLFLOW_TRACKING_URI": proxy.uri}
-        )
-        process.communicate(timeout=120)
-        assert (process.returncode, fault.hits) == (-signal.SIGKILL, 1)
-        proxy.clear()
+        command = (
+            "import-experiment", "--experiment-name", experiment_name, "--input-dir", moves.home / "export",
+            "--report-dir", moves.report, "--mlmodel-fix", "False",
+        )  # fmt: skip
+        assert run_killed(proxy, command, "PUT", "*/MLmodel", 1, when="before") == ""
         assert moves.load(experiment_name, "--mlmodel-fix", "False")["run"] == {"updated": 1}
     rest = Rest(there.uri)
     assert rest.run_file(id_map(moves.report)[run_id], "model/MLmodel") == f"run_id: {run_id}\n".encode()

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 from uuid import uuid4
 
 from tests.support.compare import differences
@@ -31,6 +31,30 @@ class Moment:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.number}, {self.workers} workers"
+
+
+def run_killed(proxy: Proxy, command: Sequence[Any], method: str, path: str, number: int, when: str = "after") -> str:
+    """Run a script against a proxy and kill it at the n-th request that matches; later requests meet no fault.
+
+    :param command: The script's name and its arguments.
+    :param when: "after": the server has done it, and the reply has not arrived; "before": the server knows nothing.
+    :return: Empty, or that the kill met no living process.
+    """
+    process: Any = None
+    alive: List[bool] = []
+
+    def kill(_: Any) -> None:
+        alive.append(process.poll() is None)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    fault = proxy.on(method, path, number=number, **{when: kill})
+    process = start_script(*command, env={"MLFLOW_TRACKING_URI": proxy.uri})
+    stdout, _ = process.communicate(timeout=300)
+    proxy.clear()
+    if (fault.hits, alive, process.returncode) != (1, [True], -signal.SIGKILL):
+        return f"the kill met no living process (exit status {process.returncode}):\n{stdout[-2000:]}"
+    return ""
 
 
 class Kills:
@@ -82,20 +106,10 @@ class Kills:
         name = f"killed {uuid4().hex[:8]}"
         wrong: List[str] = []
         with Proxy(self.target) as proxy:
-            process: Any = None
-            alive: List[bool] = []
-
-            def kill(_: Any) -> None:
-                alive.append(process.poll() is None)
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-            fault = proxy.on(moment.method, moment.path, number=moment.number, after=kill)
-            process = start_script(*self._command(name, moment.workers), env=self._env(proxy))
-            stdout, _ = process.communicate(timeout=300)
-            if (fault.hits, alive, process.returncode) != (1, [True], -signal.SIGKILL):
-                return [f"the kill met no living process (exit status {process.returncode}):\n{stdout[-2000:]}"]
-            proxy.clear()
+            command = self._command(name, moment.workers)
+            missed = run_killed(proxy, command, moment.method, moment.path, moment.number)
+            if missed:
+                return [missed]
             runs_before = self._runs(name)
             again = run_script(*self._command(name, moment.workers), env=self._env(proxy), check=None)
             if again.status:
