@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -240,6 +241,7 @@ def main(args: Optional[List[str]] = None) -> int:
             with _within(seconds):
                 good, figures = point()
         except (RuntimeError, OSError, AssertionError) as ex:  # requests' errors are OSErrors, and so is a timeout
+            traceback.print_exc()
             good, figures = False, str(ex)
         print(f"{'PASS' if good else 'FAIL'}  {name}: {figures} ({time.monotonic() - start:.0f} s)", flush=True)
         passed = _passed(package)  # another process may have proved other points meanwhile

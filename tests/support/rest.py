@@ -42,7 +42,7 @@ class Rest:
         self._session.auth = auth
         # a server may close a kept-alive connection just when a question is sent; urllib3 repeats questions only
         again = Retry(total=3, status=0, redirect=0, backoff_factor=0.1)
-        self._session.mount("http", HTTPAdapter(pool_connections=1, pool_maxsize=threads, max_retries=again))
+        self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=threads, max_retries=again))
         self._has_bulk = True
 
     def map(self, fn: Callable[[T], R], items: Iterable[T]) -> List[R]:
@@ -55,12 +55,7 @@ class Rest:
 
         :raises RestError: any answer but 2xx.
         """
-        try:
-            reply = self._session.request(method, self.uri + path, timeout=600, **options)
-        except requests.ConnectionError:
-            if not path.endswith("/search"):  # a question too, although it is a POST
-                raise
-            reply = self._session.request(method, self.uri + path, timeout=600, **options)
+        reply = self._session.request(method, self.uri + path, timeout=600, **options)
         if reply.status_code >= 300:
             raise RestError(reply.status_code, reply.text)
         return dict(json.loads(reply.content)) if reply.content else {}
