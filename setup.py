@@ -14,6 +14,8 @@ SCRIPTS = {
     "export-experiment": "experiment.export_experiment",
     "import-experiment": "experiment.import_experiment",
     "copy-experiment": "copy.copy_experiment",
+    "export-model": "model.export_model",
+    "import-model": "model.import_model",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }

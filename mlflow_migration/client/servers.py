@@ -13,6 +13,7 @@ from mlflow_migration.client.credentials import (
     resolve_uri,
     without_userinfo,
 )
+from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.rest_client import RestClient
 from mlflow_migration.client.tracking import Tracking
 
@@ -69,6 +70,32 @@ def open_tracking(
     tracking.reach()
     with _counted(tracking):
         yield tracking
+
+
+@contextmanager
+def open_registry(
+    tracking: Tracking,
+    uri: Optional[str],
+    side: str,
+    *,
+    two_sided: bool = False,
+    workers: int = 8,
+    mlflow_client: Any = None,
+    dry_run: bool = False,
+) -> Iterator[Registry]:
+    """Give the model registry that belongs to the tracking server of one side of a command.
+
+    :param tracking: The tracking server.
+    :param uri: ``--registry-uri``; without it what the client or the side's or MLflow's variable says counts, then the
+        tracking server itself.
+    :raises BadInput: The server can't be reached, or the URI is malformed.
+    """
+    given = uri or tracking.rest.connection.registry_uri
+    if not given or without_userinfo(given).rstrip("/") == tracking.uri.rstrip("/"):
+        yield Registry(tracking, tracking)
+        return
+    with open_tracking(given, side, two_sided=two_sided, workers=workers, dry_run=dry_run) as server:
+        yield Registry(tracking if server.identity == tracking.identity else server, tracking)
 
 
 def with_client(value: Any, mlflow_client: Any, default: Any) -> Tuple[Any, Any]:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List
 from urllib.parse import unquote, urlparse, urlsplit, urlunparse
 
 from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, NotFound, Refused
+from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.ledger import Ledger
 
@@ -319,6 +320,20 @@ def logged_model_store(tracking: Tracking, model_id: str, uri: str) -> Store:
         lambda path: tracking.logged_model_files(model_id, path),
         lambda path: tracking.logged_model_file(model_id, path),
     )
+    return _store(tracking, uri, server)
+
+
+def version_store(tracking: Tracking, registry: Registry, name: str, number: str, uri: str) -> Store:
+    """Return the store of a model version's artifacts.
+
+    :param tracking: The server that has the runs: it knows the stores that sources name.
+    :param uri: Where the registry says that they are.
+    """
+
+    def unlisted(path: str) -> Iterator[List[Dict[str, Any]]]:
+        raise Refused(f"the artifacts at {uri} can't be listed from here", http_status_code=400)
+
+    server = ServerReadStore(unlisted, lambda path: registry.version_file(name, number, path))
     return _store(tracking, uri, server)
 
 

@@ -11,6 +11,7 @@ from mlflow_migration.common.old_layouts import (
     canonical_experiment,
     canonical_info,
     canonical_logged_model,
+    canonical_model,
     canonical_points,
     canonical_run,
 )
@@ -32,10 +33,11 @@ def run_dirs(exp_dir: ExportDir) -> List[Tuple[str, ExportDir]]:
 def logged_model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     """Return the id and the directory of each logged model in ``logged_models``, each once; see :func:`run_dirs`.
 
-    :param directory: Of an experiment or of a run.
+    :param directory: Of an experiment, a run or a registered model. Beside the latter's runs another tool has put them.
     """
     listed = _listed(directory)["logged_models"]
-    return _object_dirs(listed, [directory.sub("logged_models")], "logged_model.json")
+    beside_runs = [directory] if _holds(directory, "model.json") else []
+    return _object_dirs(listed, [directory.sub("logged_models"), *beside_runs], "logged_model.json")
 
 
 def read_run(directory: ExportDir) -> Dct:
@@ -64,6 +66,14 @@ def read_logged_model(directory: ExportDir) -> Tuple[Dct, Dct]:
     return _read(
         directory, "logged_model.json", lambda doc: (canonical_logged_model(doc), canonical_info(doc.get("info")))
     )
+
+
+def read_model(directory: ExportDir) -> Dct:
+    """Return the registered model of a directory; see :func:`canonical_model`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(directory, "model.json", canonical_model)
 
 
 def read_info(directory: ExportDir, file: str) -> Optional[Dct]:

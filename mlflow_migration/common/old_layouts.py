@@ -18,7 +18,7 @@ Dct = Dict[str, Any]
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}\Z")
 _INT64 = 2**63  # a server drops without a word what is not below, and all that follows it in the request
-_ID = re.compile(r"(?!(?:runs|logged_models)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z")  # as MLflow has it, and no folder of ours
+_ID = re.compile(r"(?!(?:runs|logged_models|version_models)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z")  # as MLflow has it, and no folder of ours
 _STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # old MLflow wrote their number, from 1
 _MODEL_STATUSES = ("PENDING", "READY", "UPLOAD_FAILED")  # likewise
 _MODEL_METRIC_TEXTS = ("run_id", "dataset_name", "dataset_digest")
@@ -116,11 +116,50 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
     return result
 
 
+def canonical_model(doc: Mapping[str, Any]) -> Dct:
+    """Return a registered model out of its ``model.json``.
+
+    :param doc: The file, with or without envelope.
+    :return: ``model`` (its fields, with ``tags`` as texts by key), ``versions`` (sorted by number, each with ``version``
+        as the text of a number, ``tags`` as texts by key and ``source``, ``run_id``, ``run_link``, ``description``,
+        ``current_stage``, ``_download_uri``, which are texts, empty if nothing is said), ``aliases`` (numbers of versions
+        by alias) and ``failed`` (numbers of versions that could not be exported). Times are ms since epoch.
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    fields = _body(doc).get("registered_model")
+    if fields is None:
+        raise BadDirectory("'registered_model' is missing")
+    model = dict(_mapping(fields, "registered_model"))
+    listed = model.pop("versions", None)
+    latest = model.pop("latest_versions", None)  # all that very old exports have
+    numbered = {}
+    for item in _list(latest if listed is None else listed, "registered_model.versions"):
+        version = canonical_version(item)
+        numbered[int(version["version"])] = version
+    model["tags"] = _texts(model.get("tags"), "registered_model.tags")
+    for key in ("name", "description"):
+        model[key] = _text(model, key, f"registered_model.{key}") or ""
+    _times(model, "registered_model")
+    aliases = {}
+    for number, version in sorted(numbered.items()):
+        aliases.update(dict.fromkeys(version["aliases"], str(number)))
+    aliases.update(_aliases(model.pop("aliases", None)))
+    info = _mapping(doc.get("info"), "info")
+    failed = [_mapping(item, "info.failed_versions") for item in _list(info.get("failed_versions"), "failed_versions")]
+    return {
+        "model": model,
+        "versions": [numbered[number] for number in sorted(numbered)],
+        "aliases": aliases,
+        "failed": [_version_number(item.get("version"), "info.failed_versions") for item in failed],
+    }
+
+
 def canonical_info(info: Any) -> Dct:
     """Return what an export says about an object.
 
     :param info: ``info`` of its file, None if it has none.
     :return: ``artifacts``, if the export lists them: a list of ``{path, size, sha256}``, whose paths are not checked;
+        ``version_models``, if it has them: such lists by number of a version;
         ``incomplete`` (list of texts), ``fingerprint`` (may be None), and whatever else there is.
     :raises BadDirectory: A field has another shape; it is named.
     """
@@ -129,7 +168,13 @@ def canonical_info(info: Any) -> Dct:
     problems = _list(fields.get("incomplete"), "info.incomplete")
     fields["incomplete"] = [_plain_text(item, "info.incomplete") for item in problems]
     if "artifacts" in fields:
-        fields["artifacts"] = [_artifact(item) for item in _list(fields["artifacts"], "info.artifacts")]
+        fields["artifacts"] = _artifacts(fields["artifacts"], "info.artifacts")
+    if "version_models" in fields:
+        of_versions = _mapping(fields["version_models"], "info.version_models")
+        fields["version_models"] = {
+            _version_number(number, "info.version_models"): _artifacts(items, "info.version_models")
+            for number, items in of_versions.items()
+        }
     return fields
 
 
@@ -256,12 +301,52 @@ def _models(items: Any, field: str) -> List[Dct]:
     return models
 
 
+def _artifacts(items: Any, field: str) -> List[Dct]:
+    return [_artifact(item) for item in _list(items, field)]
+
+
 def _artifact(item: Any) -> Dct:
     fields = _mapping(item, "info.artifacts")
     path, size = _plain_text(fields.get("path"), "info.artifacts.path"), fields.get("size")
     if type(size) is not int or size < 0:
         raise BadDirectory(f"'info.artifacts.size' of {path} is no size: {_shown(size)}")
     return {"path": path, "size": size, "sha256": _text(fields, "sha256", "info.artifacts.sha256")}
+
+
+def canonical_version(item: Any) -> Dct:
+    """Return a version of a registered model as :func:`canonical_model` has it.
+
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    version = dict(_mapping(item, "registered_model.versions"))
+    number = version["version"] = _version_number(version.get("version"), "registered_model.versions")
+    field = f"version {number}"
+    version["tags"] = _texts(version.get("tags"), f"{field}: tags")
+    for key in ("source", "run_id", "run_link", "description", "current_stage", "_download_uri"):
+        version[key] = _text(version, key, f"{field}: {key}") or ""
+    version["aliases"] = [_plain_text(alias, f"{field}: aliases") for alias in _list(version.get("aliases"), "aliases")]
+    _times(version, field)
+    return version
+
+
+def _version_number(value: Any, field: str) -> str:
+    number = _integer(value, field)
+    if number is None or not 0 < number < 2**31:
+        raise BadDirectory(f"'{field}' holds {_shown(value)}, which is no number of a version")
+    return str(number)
+
+
+def _times(fields: Dct, field: str) -> None:
+    for key in ("creation_timestamp", "last_updated_timestamp"):
+        fields[key] = _integer(fields.get(key), f"{field}: {key}")
+
+
+def _aliases(items: Any) -> Dict[str, str]:
+    field = "registered_model.aliases"
+    pairs = items.items() if isinstance(items, Mapping) else [
+        (_mapping(item, field).get("alias"), item.get("version")) for item in _list(items, field)
+    ]  # fmt: skip
+    return {_plain_text(alias, field): _version_number(number, field) for alias, number in pairs}
 
 
 def _plain_text(value: Any, field: str) -> str:

@@ -17,7 +17,8 @@ import click
 
 from mlflow_migration.client.errors import BadInput
 
-LOSS_KINDS = ("runs", "artifacts", "values", "inputs", "logged-models", "parents", "notebooks")
+LOSS_KINDS = ("runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "notebooks")
+STAGES = ("None", "Staging", "Production", "Archived")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
 
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
@@ -143,6 +144,9 @@ _HTTP = "http-client"
 
 OPTIONS: Dict[str, Option] = {
     "tracking_uri": Option(_WHERE, "Tracking server or local store; without it MLFLOW_TRACKING_URI counts."),
+    "registry_uri": Option(
+        _WHERE, "Server with the model registry; default: MLFLOW_REGISTRY_URI, then the tracking server."
+    ),
     "src_mlflow_uri": Option(
         _WHERE,
         "Source server or local store; default: MLFLOW_MIGRATION_SRC_TRACKING_URI, then MLFLOW_TRACKING_URI.",
@@ -163,6 +167,15 @@ OPTIONS: Dict[str, Option] = {
     "run_id": Option(_WHICH, "Id of the source run.", required=True),
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
+    "model": Option(_WHICH, "Name of the registered model.", required=True),
+    "versions": Option(_WHICH, "Only these versions, comma separated; not together with --stages.", LIST),
+    "stages": Option(
+        _WHICH, f"Only versions in these stages, comma separated: {', '.join(STAGES)}.", _CommaList(STAGES)
+    ),
+    "export_latest_versions": Option(_WHICH, "Only the latest version of each stage.", BOOL, False),
+    "export_version_model": Option(
+        _WHICH, "Also take the registry's own copy of each version's model, into version_models.", BOOL, False
+    ),
     "run_ids": Option(_WHICH, "Only these runs, comma separated.", LIST),
     "check_nested_runs": Option(_WHICH, "With --run-ids: take all descendants of these runs too.", BOOL, False),
     "filter": Option(_WHICH, 'Only runs that match MLflow\'s filter string, such as "metrics.rmse < 1".'),
@@ -181,6 +194,19 @@ OPTIONS: Dict[str, Option] = {
     ),
     "use_src_user_id": Option(_HOW, "Set the mlflow.user tag to the source run's user.", BOOL, False),
     "mlmodel_fix": Option(_HOW, "Write the new run and model ids into MLmodel files.", BOOL, True),
+    "on_version_conflict": Option(
+        _HOW,
+        "The destination has, or once had, another version with a number: fail the model, skip the version, or give it "
+        "the next free number.",
+        click.Choice(["fail", "skip", "renumber"]),
+        "fail",
+    ),
+    "fill_gaps": Option(
+        _HOW,
+        "Gaps in the numbers of versions are filled by versions that are deleted at once: of up to 1,000, or always.",
+        click.Choice(["small", "always"]),
+        "small",
+    ),
     "on_refused": Option(
         _HOW,
         "A value that the destination refuses or would cut: leave it out, cut it, or fail the run.",
@@ -195,6 +221,11 @@ OPTIONS: Dict[str, Option] = {
         _CommaList(NOTEBOOK_FORMATS),
     ),
     "dst_notebook_dir": Option(_DATABRICKS, "Workspace directory that the runs' notebooks are imported into."),
+    "delete_model": Option(
+        _AGAIN, "First delete the destination's model with all its versions, once the directory is known to be whole.",
+        BOOL, False,
+    ),
+    "await_creation_for": Option(_AGAIN, "Has no effect; for callers of today's tools.", int),
     "recheck": Option(
         _AGAIN,
         "How a repeat finds changes: from what a search returns, or by reading histories and artifacts again.",

@@ -28,6 +28,12 @@ COMMANDS: Dict[str, Entry] = {
     "export-experiment": Entry("experiment.export_experiment", "Export an experiment with its runs to a directory."),
     "import-experiment": Entry("experiment.import_experiment", "Import an experiment with its runs from a directory."),
     "copy-experiment": Entry("copy.copy_experiment", "Copy an experiment with its runs, also to another server."),
+    "export-model": Entry(
+        "model.export_model", "Export a registered model with its versions and their runs to a directory."
+    ),
+    "import-model": Entry(
+        "model.import_model", "Import a registered model with its versions and their runs from a directory."
+    ),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }
 

@@ -1,0 +1,165 @@
+"""Every endpoint of a model registry that the package uses, one method each: JSON in, JSON out.
+
+Paths are those of MLflow's REST API (``mlflow/protos/model_registry.proto``). Times are ms since epoch.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
+
+from mlflow_migration.client.errors import BadInput, NotFound
+from mlflow_migration.client.rest_client import paged
+from mlflow_migration.client.tracking import API, Tracking, tag_list
+
+Json = Dict[str, Any]
+
+VERSION_KEY = "mlflow_exim.src_version.id"
+"""Tag of an imported model version: what it was made from, as :func:`version_id` writes it."""
+
+PLACEHOLDER = "mlflow_exim.placeholder"
+"""Tag of a version that only fills a gap in the numbers, and is deleted at once."""
+
+HAS_NO_STAGE = "None"
+_PAGE = 1_000
+
+
+def version_id(version: Mapping[str, Any]) -> str:
+    """Return what names a model version for ever: numbers begin anew when a model is deleted."""
+    return f"{version['name']}/{version['version']}/{version.get('creation_timestamp') or 0}"
+
+
+class Registry:
+    """The model registry of one server.
+
+    :param server: The server that has the registry; the runs may be on another one.
+    :param tracking: The server that has the runs.
+    """
+
+    def __init__(self, server: Tracking, tracking: Tracking) -> None:
+        self.server = server
+        self.uri = server.uri
+        self.identity = server.identity
+        self.is_apart = server is not tracking
+        """Whether it knows nothing of the runs and logged models, as they are on another server."""
+        self._rest = server.rest
+
+    # -- registered models --------------------------------------------------------------------------------------
+
+    def model(self, name: str) -> Optional[Json]:
+        """Return a registered model with its tags and aliases, or None."""
+        try:
+            reply = self._rest.get(f"{API}/registered-models/get", {"name": name})
+        except NotFound as ex:
+            if not ex.error_code:
+                raise
+            return None
+        return dict(reply["registered_model"])
+
+    def create_model(self, name: str, tags: Mapping[str, str], description: str) -> Json:
+        """Create a registered model."""
+        body: Json = {"name": name, "tags": tag_list(tags), "description": description}
+        return self._rest.post_once(
+            f"{API}/registered-models/create", body, lambda: self.model(name), lambda r: dict(r["registered_model"])
+        )
+
+    def describe_model(self, name: str, description: str) -> None:
+        """Set the description of a registered model."""
+        self._rest.patch(f"{API}/registered-models/update", {"name": name, "description": description})
+
+    def set_model_tag(self, name: str, key: str, value: str) -> None:
+        """Set a tag of a registered model."""
+        self._rest.post(f"{API}/registered-models/set-tag", {"name": name, "key": key, "value": value})
+
+    def delete_model_tag(self, name: str, key: str) -> None:
+        """Remove a tag of a registered model."""
+        self._rest.delete(f"{API}/registered-models/delete-tag", {"name": name, "key": key})
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Let an alias name a version, and no other."""
+        self._rest.post(f"{API}/registered-models/alias", {"name": name, "alias": alias, "version": version})
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Remove an alias."""
+        self._rest.delete(f"{API}/registered-models/alias", {"name": name, "alias": alias})
+
+    def delete_model(self, name: str) -> None:
+        """Delete a registered model with all its versions, for good; it is no error if there is none."""
+        try:
+            self._rest.delete(f"{API}/registered-models/delete", {"name": name})
+        except NotFound as ex:
+            if not ex.error_code:
+                raise
+
+    # -- versions -----------------------------------------------------------------------------------------------
+
+    def versions(self, name: str) -> List[Json]:
+        """Return all versions of a registered model, sorted by number; their aliases are those of the model.
+
+        :raises BadInput: The name can't be searched for.
+        """
+        if "'" in name and '"' in name:
+            raise BadInput(f"The name {name!r} can't be searched for: MLflow's filter strings can't hold both quotes.")
+        quote = '"' if "'" in name else "'"
+
+        def fetch(token: Optional[str]) -> Json:
+            params = {"filter": f"name = {quote}{name}{quote}", "max_results": _PAGE}
+            return self._rest.get(f"{API}/model-versions/search", {**params, **({"page_token": token} if token else {})})
+
+        # some databases compare without case
+        found = [version for page in paged(fetch, "model_versions") for version in page if version["name"] == name]
+        return sorted(found, key=lambda version: int(version["version"]))
+
+    def version(self, name: str, number: str) -> Json:
+        """Return a version. Raises NotFound."""
+        reply = self._rest.get(f"{API}/model-versions/get", {"name": name, "version": number})
+        return dict(reply["model_version"])
+
+    def create_version(self, body: Json, find: Callable[[], Optional[Json]]) -> Json:
+        """Create a version; its number is one above the highest that the model ever had.
+
+        :param body: As ``model-versions/create`` takes it.
+        :param find: Returns the version that an attempt of unknown outcome has made.
+        """
+        return self._rest.post_once(
+            f"{API}/model-versions/create", body, find, lambda reply: dict(reply["model_version"])
+        )
+
+    def describe_version(self, name: str, number: str, description: str) -> None:
+        """Set the description of a version."""
+        body = {"name": name, "version": number, "description": description}
+        self._rest.patch(f"{API}/model-versions/update", body)
+
+    def set_version_tag(self, name: str, number: str, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        body = {"name": name, "version": number, "key": key, "value": value}
+        self._rest.post(f"{API}/model-versions/set-tag", body)
+
+    def delete_version_tag(self, name: str, number: str, key: str) -> None:
+        """Remove a tag of a version."""
+        self._rest.delete(f"{API}/model-versions/delete-tag", {"name": name, "version": number, "key": key})
+
+    def set_stage(self, name: str, number: str, stage: str) -> None:
+        """Set the stage of a version; others that have it keep it."""
+        body = {"name": name, "version": number, "stage": stage, "archive_existing_versions": False}
+        self._rest.post(f"{API}/model-versions/transition-stage", body)
+
+    def delete_version(self, name: str, number: str) -> None:
+        """Delete a version; its number is not given again. It is no error if there is none."""
+        try:
+            self._rest.delete(f"{API}/model-versions/delete", {"name": name, "version": number})
+        except NotFound as ex:
+            if not ex.error_code:
+                raise
+
+    def artifact_uri(self, name: str, number: str) -> str:
+        """Return where the artifacts of a version are. Raises NotFound."""
+        params = {"name": name, "version": number}
+        return str(self._rest.get(f"{API}/model-versions/get-download-uri", params).get("artifact_uri") or "")
+
+    @contextmanager
+    def version_file(self, name: str, number: str, path: str) -> Iterator[Iterator[bytes]]:
+        """Read an artifact of a version from wherever the server itself can read it."""
+        params = {"name": name, "version": number, "path": path}
+        with self._rest.stream("/model-versions/get-artifact", params) as blocks:
+            yield blocks
