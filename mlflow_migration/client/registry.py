@@ -104,7 +104,9 @@ class Registry:
 
         def fetch(token: Optional[str]) -> Json:
             params = {"filter": f"name = {quote}{name}{quote}", "max_results": _PAGE}
-            return self._rest.get(f"{API}/model-versions/search", {**params, **({"page_token": token} if token else {})})
+            return self._rest.get(
+                f"{API}/model-versions/search", {**params, **({"page_token": token} if token else {})}
+            )
 
         # some databases compare without case
         found = [version for page in paged(fetch, "model_versions") for version in page if version["name"] == name]

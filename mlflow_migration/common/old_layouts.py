@@ -18,7 +18,9 @@ Dct = Dict[str, Any]
 
 _INTEGER = re.compile(r"[+-]?\d{1,19}\Z")
 _INT64 = 2**63  # a server drops without a word what is not below, and all that follows it in the request
-_ID = re.compile(r"(?!(?:runs|logged_models|version_models)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z")  # as MLflow has it, and no folder of ours
+_ID = re.compile(
+    r"(?!(?:runs|logged_models|version_models)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z"
+)  # as MLflow has it, and no folder of ours
 _STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # old MLflow wrote their number, from 1
 _MODEL_STATUSES = ("PENDING", "READY", "UPLOAD_FAILED")  # likewise
 _MODEL_METRIC_TEXTS = ("run_id", "dataset_name", "dataset_digest")
@@ -120,10 +122,10 @@ def canonical_model(doc: Mapping[str, Any]) -> Dct:
     """Return a registered model out of its ``model.json``.
 
     :param doc: The file, with or without envelope.
-    :return: ``model`` (its fields, with ``tags`` as texts by key), ``versions`` (sorted by number, each with ``version``
-        as the text of a number, ``tags`` as texts by key and ``source``, ``run_id``, ``run_link``, ``description``,
-        ``current_stage``, ``_download_uri``, which are texts, empty if nothing is said), ``aliases`` (numbers of versions
-        by alias) and ``failed`` (numbers of versions that could not be exported). Times are ms since epoch.
+    :return: ``model`` (its fields, with ``tags`` as texts by key), ``versions`` (sorted by number, each with the number
+        as a text in ``version``, ``tags`` as texts by key and ``source``, ``run_id``, ``run_link``, ``description``,
+        ``current_stage``, ``_download_uri``, which are texts, empty if nothing is said), ``aliases`` (numbers by alias)
+        and ``failed`` (numbers of versions that could not be exported). Times are ms since epoch.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     fields = _body(doc).get("registered_model")

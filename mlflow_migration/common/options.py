@@ -222,8 +222,10 @@ OPTIONS: Dict[str, Option] = {
     ),
     "dst_notebook_dir": Option(_DATABRICKS, "Workspace directory that the runs' notebooks are imported into."),
     "delete_model": Option(
-        _AGAIN, "First delete the destination's model with all its versions, once the directory is known to be whole.",
-        BOOL, False,
+        _AGAIN,
+        "First delete the destination's model with all its versions, once the directory is known to be whole.",
+        BOOL,
+        False,
     ),
     "await_creation_for": Option(_AGAIN, "Has no effect; for callers of today's tools.", int),
     "recheck": Option(

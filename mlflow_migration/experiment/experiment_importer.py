@@ -21,6 +21,7 @@ from mlflow_migration.common.three_way import Plan, State, plan, settled, short,
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
 from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODEL_FILE
 from mlflow_migration.run.import_run import model_importer
+from mlflow_migration.run.run_batch import import_batch
 from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 from mlflow_migration.run.run_writer import shortened
@@ -100,7 +101,10 @@ class ExperimentImporter:
         was_active = self._active
         if only_runs is None:
             self._tell_failed(doc["failed_runs"], {run_id for run_id, _ in found[0]})
-        self._import_runs(self.runs, found, models)
+        import_batch(
+            self._job, self.runs, self._models, (found[0], models[0]), unchanged=(found[1], models[1]),
+            existed=self._existed, home=self._home,
+        )  # fmt: skip
         status, reason, base = self._bring_up_to_date(wanted)
         moved = self._existed and deleted == was_active
         different = self._set_lifecycle(deleted, self.runs)
@@ -310,37 +314,6 @@ class ExperimentImporter:
         self._job.ledger.expect("run", len(lacking))
         for run_id in lacking:
             self._job.lost("run", run_id, BadDirectory("its export failed: it is not in the directory"), "runs")
-
-    def _import_runs(self, runs: RunImporter, chosen_runs: _Chosen, chosen_models: _Chosen) -> None:
-        (found, unchanged), (models, same_models) = chosen_runs, chosen_models
-        self._job.ledger.expect("run", len(found))
-        self._job.progress.add_total(len(found) + len(unchanged))
-        ids = {*unchanged, *(run_id for run_id, _ in found)}
-        self._models.load(models, ids, self._existed, home=self._home or runs.has_any(ids))
-        first: List[Tuple[str, ExportDir]] = []
-        later: List[Tuple[str, ExportDir]] = []
-        for outcome in self._job.executor.imap(lambda item: runs.waits(*item), found):
-            # what can't be read fails below, where it is recorded
-            (later if outcome.value else first).append(outcome.item)
-        order = {run_id: place for place, (run_id, _) in enumerate(found)}
-        for model_id in same_models:
-            self._models.confirm(model_id)
-        for src_id in unchanged:
-            runs.confirm(src_id)
-            self._job.progress.advance()
-        for part in (first, later):
-            part.sort(key=lambda item: order[item[0]])
-            if part is later and self._models.any:
-                # what fails here fails again below, where it is recorded
-                for _ in self._job.executor.imap(lambda item: runs.begin(*item), part):
-                    pass
-                self._models.import_rest()
-            for done in self._job.executor.imap(lambda item: runs.import_run(*item), part):
-                if done.error is not None:
-                    self._job.failed("run", done.item[0], done.error)
-                self._job.progress.advance()
-        runs.link_parents()
-        self._models.finish()
 
 
 def _chosen(found: List[Tuple[str, ExportDir]], only: Optional[Sequence[str]], file: str) -> _Chosen:

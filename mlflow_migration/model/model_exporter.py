@@ -127,9 +127,13 @@ class ModelExporter:
         self._job.ledger.expect("registered_model", 1)
         runs = self._export_runs(versions, directory)
         roots = self._export_logged_models(versions, runs, directory)
-        found = {v.run["info"]["run_id"]: v.run["info"].get("artifact_uri") or "" for v in versions if v.run is not None}
+        found = {
+            v.run["info"]["run_id"]: v.run["info"].get("artifact_uri") or "" for v in versions if v.run is not None
+        }
         carried = {run_id: uri for run_id, uri in found.items() if run_id in set(runs.whole)}
-        for outcome in self._job.executor.gather(lambda v: self._own_copy(v, carried, roots, found, directory), versions):
+        for outcome in self._job.executor.gather(
+            lambda v: self._own_copy(v, carried, roots, found, directory), versions
+        ):
             if outcome.error is not None:
                 outcome.item.problems.append(f"its model can't be read: {describe(outcome.error)}")
                 self._job.lost("artifact", f"{outcome.item.key}/model", outcome.error, "artifacts")
@@ -198,20 +202,26 @@ class ModelExporter:
             if version.run is not None and version.doc["run_id"] in whole:
                 experiments.setdefault(version.run["info"]["experiment_id"], set())
         roots: Dict[str, str] = {}
-        for outcome in self._job.executor.gather(self._tracking.logged_model, sorted(named | runs.models)):
-            if outcome.error is not None:
+        for read in self._job.executor.gather(self._tracking.logged_model, sorted(named | runs.models)):
+            if read.error is not None:
                 self._job.ledger.expect("logged_model", 1)
-                self._job.lost("logged_model", outcome.item, outcome.error, "logged-models")
+                self._job.lost("logged_model", read.item, read.error, "logged-models")
                 continue
-            info = outcome.get()["info"]
-            experiments.setdefault(info["experiment_id"], set()).add(outcome.item)
-            roots[outcome.item] = info.get("artifact_uri") or ""
+            info = read.get()["info"]
+            experiments.setdefault(info["experiment_id"], set()).add(read.item)
+            roots[read.item] = info.get("artifact_uri") or ""
         exported: Set[str] = set()
         for experiment_id, linked in sorted(experiments.items()):
             exported.update(
                 export_models(
-                    self._tracking, self._job, experiment_id, directory, self._settings.for_models(self._script),
-                    run_ids=whole, linked=linked, everything=False,
+                    self._tracking,
+                    self._job,
+                    experiment_id,
+                    directory,
+                    self._settings.for_models(self._script),
+                    run_ids=whole,
+                    linked=linked,
+                    everything=False,
                 )  # fmt: skip
             )
         return {model_id: root for model_id, root in roots.items() if model_id in exported}
@@ -254,7 +264,12 @@ class ModelExporter:
         version.gone = saved.gone
 
     def _finish(
-        self, model: Json, versions: Sequence[_Version], failed_runs: Set[str], directory: ExportDir, old: Optional[Json]
+        self,
+        model: Json,
+        versions: Sequence[_Version],
+        failed_runs: Set[str],
+        directory: ExportDir,
+        old: Optional[Json],
     ) -> bool:
         before = {version["version"]: version for version in (old or {}).get("versions", ())}
         aliases = {item["alias"]: str(item["version"]) for item in model.get("aliases") or ()}
@@ -297,7 +312,12 @@ class ModelExporter:
         }
 
     def _record(
-        self, model: Json, versions: Sequence[_Version], docs: Sequence[Json], before: Dict[str, Json], old: Optional[Json]
+        self,
+        model: Json,
+        versions: Sequence[_Version],
+        docs: Sequence[Json],
+        before: Dict[str, Json],
+        old: Optional[Json],
     ) -> None:
         for version, doc in zip(versions, docs):
             there = before.get(version.number)
@@ -309,10 +329,12 @@ class ModelExporter:
             )  # fmt: skip
         lacking = sum(bool(version.problems) for version in versions)
         same = old is not None and all(
-            str(old["model"].get(key) or "") == str(model.get(key) or "") for key in ("description", "last_updated_timestamp")
+            str(old["model"].get(key) or "") == str(model.get(key) or "")
+            for key in ("description", "last_updated_timestamp")
         )
         self._job.ledger.record(
-            "registered_model", "incomplete" if lacking else "copied" if old is None else "unchanged" if same else "updated",
+            "registered_model",
+            "incomplete" if lacking else "copied" if old is None else "unchanged" if same else "updated",
             model["name"], reason=f"{lacking} of its versions are not whole" if lacking else None,
         )  # fmt: skip
 

@@ -34,9 +34,7 @@ def model_ids(*uris: str) -> Set[str]:
     return {found for uri in uris for found in _MODEL_IDS.findall(uri or "")}
 
 
-def locate(
-    source: str, location: str, runs: Mapping[str, str], models: Mapping[str, str]
-) -> Optional[Place]:
+def locate(source: str, location: str, runs: Mapping[str, str], models: Mapping[str, str]) -> Optional[Place]:
     """Find the run or logged model that a version's model belongs to.
 
     :param source: The version's source.

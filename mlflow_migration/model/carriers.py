@@ -1,0 +1,199 @@
+"""Finds what a version of a directory is made from at the destination, and makes it where there is nothing."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple
+
+from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client.registry import Registry
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.artifacts import is_mlmodel
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.object_files import read_info, read_logged_model, read_run
+from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS
+from mlflow_migration.logged_model.logged_model_importer import ModelImporter
+from mlflow_migration.model.holder import FOLDER, hold
+from mlflow_migration.model.model_exporter import MODEL_FILE, VERSION_MODELS
+from mlflow_migration.model.sources import RUN, Place, locate, model_ids
+from mlflow_migration.run.run_importer import RunImporter
+
+Json = Dict[str, Any]
+
+_MLMODEL_MOST = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a version is made from at the destination.
+
+    :param source: Its ``source``.
+    :param run_id: The run that it names, or None.
+    :param model_id: The logged model, or None.
+    :param problems: What of its model could not be brought there.
+    """
+
+    source: str
+    run_id: Optional[str] = None
+    model_id: Optional[str] = None
+    problems: List[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Artifacts that lie in the directory: where, and dicts of path and size in bytes."""
+
+    source: ExportDir
+    folder: str
+    files: List[Json]
+
+
+class Carriers:
+    """The runs, logged models and copies of models that a directory has for the versions of a registered model.
+
+    :param directory: Of the registered model.
+    :param run_dirs: Ids and directories of its runs.
+    :param model_dirs: Those of its logged models.
+    :raises BadDirectory: One of their files can't be read.
+    """
+
+    def __init__(
+        self, directory: ExportDir, run_dirs: List[Tuple[str, ExportDir]], model_dirs: List[Tuple[str, ExportDir]]
+    ) -> None:
+        self._directory = directory
+        self._runs: Dict[str, _Files] = {}
+        self._models: Dict[str, _Files] = {}
+        self._names: Dict[str, str] = {}
+        self._roots: Dict[str, Dict[str, str]] = {"run": {}, "logged_model": {}}
+        for run_id, place in run_dirs:
+            doc = read_run(place)
+            self._roots["run"][run_id] = doc["info"].get("artifact_uri") or ""
+            self._runs[run_id] = _files(place, read_info(place, "run.json"))
+        for model_id, place in model_dirs:
+            doc, info = read_logged_model(place)
+            self._roots["logged_model"][model_id] = doc.get("artifact_location") or ""
+            self._names[model_id] = doc.get("name") or ""
+            self._models[model_id] = _files(place, info)
+        self._own = (read_info(directory, MODEL_FILE) or {}).get(VERSION_MODELS) or {}
+
+    def lacking(self, versions: List[Json]) -> Optional[str]:
+        """Return the first thing that the directory lacks of what the versions need; None if it has all."""
+        for version in versions:
+            if self._found(version) is None and self._own_copy(version) is None:
+                return f"neither the run nor the model of version {version['version']} is there"
+        own = [self._own_copy(version) for version in versions]
+        for files in [*self._runs.values(), *self._models.values(), *filter(None, own)]:
+            for file in files.files:
+                if files.source.size(f"{files.folder}/{file['path']}") != file["size"]:
+                    return f"{files.source.path}/{files.folder}/{file['path']} is not there as it should be"
+        return None
+
+    def check(self, version: Json) -> None:
+        """Refuse a version for which the directory has no model.
+
+        :raises BadDirectory: It has none.
+        """
+        if self._found(version) is None and self._own_copy(version) is None:
+            raise BadDirectory("neither its run nor its model is in the directory")
+
+    def arrive(
+        self,
+        tracking: Tracking,
+        registry: Registry,
+        job: Job,
+        experiment_id: str,
+        runs: RunImporter,
+        models: ModelImporter,
+    ) -> None:
+        """Take note of what has been imported, and where to.
+
+        :param experiment_id: The destination's experiment.
+        :param runs: The importer of the runs.
+        :param models: The importer of the logged models.
+        """
+        self._tracking, self._registry, self._job = tracking, registry, job
+        self._experiment_id, self._run_importer, self._model_importer = experiment_id, runs, models
+
+    def source(self, version: Json) -> Source:
+        """Return what a version is made from at the destination.
+
+        :raises BadDirectory: The directory has no model for it.
+        :raises MlflowExportImportException: What it is made from could not be imported.
+        """
+        found = self._found(version)
+        if found is None:
+            own = self._own_copy(version)
+            if own is None:
+                raise BadDirectory("neither its run nor its model is in the directory")
+            return self._held(version, own)
+        if found.kind == RUN:
+            run_id = self._run_importer.ids.get(found.id)
+            if run_id is None:
+                raise BadDirectory(f"its run {found.id} could not be imported")
+            if found.by_id or self._registry.is_apart:
+                return Source(f"runs:/{run_id}/{found.path}".rstrip("/"), run_id)
+            info = self._run_importer.infos.get(found.id) or self._tracking.run(run_id)["info"]
+            return Source(_joined(info["artifact_uri"], found.path), run_id)
+        return self._of_logged_model(version, found)
+
+    def _of_logged_model(self, version: Json, found: Place) -> Source:
+        run_id = self._run_importer.ids.get(version["run_id"])
+        model_id = self._model_importer.ids.get(found.id)
+        if model_id is None:
+            # a server before MLflow 3 has none
+            return self._held(version, self._models[found.id])
+        if self._registry.is_apart:
+            if run_id is None:
+                return self._held(version, self._models[found.id])
+            return Source(_joined(f"runs:/{run_id}/{self._names[found.id]}", found.path), run_id)
+        if found.by_id:
+            return Source(_joined(f"models:/{model_id}", found.path), run_id, model_id)
+        root = self._tracking.logged_model(model_id)["info"]["artifact_uri"]
+        return Source(_joined(root, found.path), run_id, model_id)
+
+    def _held(self, version: Json, files: _Files) -> Source:
+        info, problems = hold(
+            self._tracking, self._job, self._experiment_id, version, files.source, files.folder, files.files
+        )
+        root = f"runs:/{info['run_id']}" if self._registry.is_apart else info["artifact_uri"]
+        return Source(_joined(root, FOLDER), info["run_id"], problems=problems)
+
+    def _found(self, version: Json) -> Optional[Place]:
+        source, location = version["source"], version["_download_uri"]
+        found = locate(source, location, self._roots["run"], self._roots["logged_model"])
+        return found or self._among_artifacts(version, sorted(model_ids(source, location)))
+
+    def _among_artifacts(self, version: Json, ids: List[str]) -> Optional[Place]:
+        """Find a logged model that another tool has saved among its run's artifacts: its MLmodel file has the id."""
+        run = self._runs.get(version["run_id"])
+        for file in run.files if run is not None and ids else ():
+            if not is_mlmodel(file["path"]) or file["size"] > _MLMODEL_MOST:
+                continue
+            assert run is not None
+            with run.source.open_read(f"{run.folder}/{file['path']}") as stream:
+                text = stream.read(_MLMODEL_MOST).decode("utf-8", "replace")
+            if any(model_id in text for model_id in ids):
+                return Place(RUN, version["run_id"], posixpath.dirname(file["path"]))
+        return None
+
+    def _own_copy(self, version: Json) -> Optional[_Files]:
+        number = version["version"]
+        listed = self._own.get(number)
+        place = self._directory.sub(VERSION_MODELS)
+        if listed is None:
+            # another tool lists none
+            listed = [{"path": path, "size": size} for path, size in place.sub(number).files()]
+        return _Files(place, number, listed) if listed else None
+
+
+def _files(place: ExportDir, info: Optional[Json]) -> _Files:
+    listed = (info or {}).get("artifacts")
+    if listed is None:
+        listed = [{"path": path, "size": size} for path, size in place.sub(ARTIFACTS).files()]
+    return _Files(place, ARTIFACTS, listed)
+
+
+def _joined(root: str, path: str) -> str:
+    return f"{root.rstrip('/')}/{path}".rstrip("/") if path else root

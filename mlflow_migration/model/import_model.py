@@ -1,0 +1,162 @@
+"""Imports one registered model from a directory."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any, Mapping, Optional
+
+from mlflow_migration.client.errors import BadDirectory, BadInput
+from mlflow_migration.client.registry import Registry
+from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.object_files import logged_model_dirs, read_model, run_dirs
+from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.session import input_dir as input_directory
+from mlflow_migration.common.session import open_job, run_command, tell
+from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.model.carriers import Carriers
+from mlflow_migration.model.model_exporter import IS_PROMPT, MODEL_FILE
+from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
+from mlflow_migration.run.export_run import note_databricks_options
+from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
+from mlflow_migration.run.run_batch import import_batch
+from mlflow_migration.run.run_importer import RunImporter
+
+
+def import_one_model(
+    tracking: Tracking, registry: Registry, job: Job, directory: ExportDir, options: Mapping[str, Any], id_map: IdMap
+) -> None:
+    """Import the registered model of a directory with its runs and logged models, and record each object.
+
+    :param options: Those of the command.
+    :raises BadInput: The directory holds no registered model, or not all that ``--delete-model`` needs, or the
+        experiment can't be written to.
+    """
+    name, experiment_name = options["model"], options["experiment_name"]
+    if not directory.exists(MODEL_FILE):
+        raise BadInput(f"{directory.path} holds no whole export of a registered model: there is no {MODEL_FILE}.")
+    doc = read_model(directory)
+    if IS_PROMPT in doc["model"]["tags"]:
+        raise BadInput(f"{directory.path} holds a prompt, not a model.")
+    found = run_dirs(directory), logged_model_dirs(directory)
+    carriers = Carriers(directory, *found)
+    delete = bool(options.get("delete_model"))
+    if delete:
+        lacking = carriers.lacking(doc["versions"])
+        if lacking or doc["failed"]:
+            failed = f"version {', '.join(doc['failed'])} could not be exported"
+            raise BadInput(f"The model '{name}' is not deleted, as {directory.path} is not whole: {lacking or failed}.")
+    experiment = destination_experiment(tracking, job, experiment_name, {})
+    if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
+        raise BadInput(f"The destination's experiment '{experiment_name}' is deleted; restore it or name another one.")
+    job.ledger.expect("registered_model", 1)
+    job.ledger.expect("model_version", len(doc["versions"]) + len(doc["failed"]))
+    for number in doc["failed"]:
+        lost = BadDirectory("its export failed: it is not in the directory")
+        job.lost("model_version", f"{doc['model']['name']}/{number}", lost, "versions")
+    settings = settings_of(options)
+    how = VersionSettings(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always")
+    importer = RegisteredModelImporter(registry, job, settings, how, id_map, name)
+    if not importer.prepare(doc, anew=delete):
+        return
+    if delete and not job.dry_run:
+        registry.delete_model(name)
+    experiment_id = str((experiment or {}).get("experiment_id", ""))
+    existed = experiment is not None and not experiment.get("created")
+    models = model_importer(tracking, job, experiment_id, id_map, settings)
+    runs = RunImporter(tracking, job, settings, experiment_id, id_map, models)
+    if existed:
+        runs.load()
+    import_batch(job, runs, models, found, existed=existed)
+    carriers.arrive(tracking, registry, job, experiment_id, runs, models)
+    importer.import_model(carriers)
+
+
+def import_model(
+    model_name: str,
+    experiment_name: str,
+    input_dir: str,
+    delete_model: bool = False,
+    import_permissions: bool = False,
+    import_source_tags: bool = False,
+    verbose: bool = False,
+    await_creation_for: Optional[int] = None,
+    mlflow_client: Any = None,
+    *,
+    report_dir: Optional[str] = None,
+    on_version_conflict: str = "fail",
+    fill_gaps: str = "small",
+    on_destination_change: str = "keep",
+    workers: int = 8,
+) -> None:
+    """Import a registered model with its versions, their runs and logged models.
+
+    :param model_name: Name of the destination's registered model; it is created if absent.
+    :param experiment_name: Destination experiment of the runs; it is created if absent.
+    :param input_dir: Directory of the exported model.
+    :param delete_model: First delete the destination's model with all its versions.
+    :param import_permissions: Has an effect only on Databricks.
+    :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
+    :param verbose: For callers of today's tools.
+    :param await_creation_for: For callers of today's tools.
+    :param mlflow_client: Decides servers and credentials; default is what the environment says.
+    :param report_dir: Directory for ledger and id map.
+    :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
+    :param fill_gaps: ``small`` or ``always``.
+    :param on_destination_change: ``keep`` or ``overwrite``.
+    :param workers: The most requests in flight.
+    :raises MlflowExportImportException: The import can't start.
+    """
+    options = {
+        "model": model_name,
+        "experiment_name": experiment_name,
+        "delete_model": delete_model,
+        "import_permissions": import_permissions,
+        "import_source_tags": import_source_tags,
+        "on_version_conflict": on_version_conflict,
+        "fill_gaps": fill_gaps,
+        "on_destination_change": on_destination_change,
+        "workers": workers,
+        "quiet": True,
+    }
+    directory = input_directory(input_dir)
+    reports = report_directory(report_dir, directory)
+    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
+        tracking, None, "dst", workers=workers
+    ) as registry, Ledger(reports, "import_model", {"input_dir": input_dir, **options}) as ledger, open_job(
+        ledger, "runs", options
+    ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
+        import_one_model(tracking, registry, job, directory, options, id_map)
+        tell(ledger)
+
+
+@command(
+    "import-model", "tracking_uri", "registry_uri", "input_dir", "model", "experiment_name", "delete_model",
+    "on_version_conflict", "fill_gaps", "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix",
+    "on_refused", "on_destination_change", "recheck", "require_admin", "await_creation_for",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory = input_directory(options["input_dir"])
+    reports = report_directory(options["report_dir"], directory, options["dry_run"])
+
+    def work(job: Job) -> None:
+        workers, dry_run = options["workers"], job.dry_run
+        with open_tracking(options["tracking_uri"], "dst", workers=workers, dry_run=dry_run) as tracking, open_registry(
+            tracking, options["registry_uri"], "dst", workers=workers, dry_run=dry_run
+        ) as registry:
+            check_rights(tracking, job.ledger, options["require_admin"], "write")
+            note_databricks_options(job, options)
+            with closing(IdMap(reports, tracking.identity, writable=not dry_run)) as id_map:
+                import_one_model(tracking, registry, job, directory, options, id_map)
+
+    return run_command("import-model", options, reports, "runs", work)
+
+
+if __name__ == "__main__":
+    main()

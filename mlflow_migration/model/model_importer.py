@@ -1,0 +1,427 @@
+"""Imports one registered model: its versions under their numbers, then what names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from mlflow_migration.client.errors import MlflowExportImportException, NotFound, Refused, describe
+from mlflow_migration.client.registry import HAS_NO_STAGE, VERSION_KEY, Registry, version_id
+from mlflow_migration.client.tracking import tag_dict, tag_list
+from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.source_tags import mk_source_tags_mlflow_tag, set_source_tags_for_field
+from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled, short
+from mlflow_migration.model.carriers import Carriers
+from mlflow_migration.model.version_numbers import GapTooLarge, Numbers, NumberTaken
+from mlflow_migration.run.run_importer import ImportSettings
+
+Json = Dict[str, Any]
+
+_SET_BY_SERVER = ("creation_timestamp", "last_updated_timestamp", "user_id", "run_id", "source")
+
+
+@dataclass(frozen=True)
+class VersionSettings:
+    """How versions get their numbers.
+
+    :param on_conflict: ``fail``, ``skip`` or ``renumber``.
+    :param fill_always: Fill gaps of any size.
+    """
+
+    on_conflict: str = "fail"
+    fill_always: bool = False
+
+
+@dataclass
+class _Version:
+    """``own``: the destination's version is the source's itself, or what the source's was made from. ``is_gone``: an
+    earlier import has made it, and the destination does not have it any more."""
+
+    doc: Json
+    tags: Dict[str, str] = field(default_factory=dict)
+    dst: Optional[Json] = None
+    created: bool = False
+    own: bool = False
+    is_gone: bool = False
+    problems: List[str] = field(default_factory=list)
+    missing: List[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return f"{self.doc['name']}/{self.doc['version']}"
+
+
+class RegisteredModelImporter:
+    """Imports a registered model into one of the destination.
+
+    :param registry: The destination's registry.
+    :param job: Ledger, threads, progress.
+    :param settings: As for runs.
+    :param how: How versions get their numbers.
+    :param id_map: What earlier imports did.
+    :param name: Name of the destination's registered model.
+    """
+
+    def __init__(
+        self, registry: Registry, job: Job, settings: ImportSettings, how: VersionSettings, id_map: IdMap, name: str
+    ) -> None:
+        self._registry, self._job, self._settings, self._how = registry, job, settings, how
+        self._id_map, self._name = id_map, name
+        self._scope = f"models:/{name}"
+        self.numbers: Dict[str, str] = {}
+        """Destination's number by the source's number."""
+
+    # -- before anything is written -----------------------------------------------------------------------------
+
+    def prepare(self, doc: Json, anew: bool = False) -> bool:
+        """Read what the destination has, and tell whether the import may go on; if not, all is recorded.
+
+        :param doc: The model as the directory has it.
+        :param anew: The destination's model counts as deleted.
+        """
+        self._doc = doc
+        self._there = None if anew else self._registry.model(self._name)
+        there = self._registry.versions(self._name) if self._there is not None else []
+        self._taken = Numbers(self._registry, self._name, there, self._how.fill_always)
+        by_id = {version_id(version): version for version in there}
+        by_key = {tag_dict(version.get("tags")).get(VERSION_KEY, ""): version for version in there}
+        self._versions = [self._known(source, by_id, by_key) for source in doc["versions"]]
+        if self._how.on_conflict != "fail":
+            return True
+        conflicts = self._conflicts()
+        if conflicts:
+            reason = "; ".join(conflicts[:3]) + ("" if len(conflicts) < 4 else f" and {len(conflicts) - 3} more")
+            self._fail_all(NumberTaken(f"{reason}: nothing of it was imported; see --on-version-conflict"))
+        return not conflicts
+
+    def _conflicts(self) -> List[str]:
+        found: List[str] = []
+        last = 0
+        for version in self._versions:
+            if version.dst is not None or version.is_gone:
+                continue
+            try:
+                self._taken.check(int(version.doc["version"]), after=last)
+            except (NumberTaken, GapTooLarge) as ex:
+                found.append(describe(ex))
+            else:
+                last = int(version.doc["version"])
+        return found
+
+    def _known(self, doc: Json, by_id: Mapping[str, Json], by_key: Mapping[str, Json]) -> _Version:
+        """Find the version that a source's is, that it was once made from, or that an import has made from it."""
+        version, key = _Version(doc), version_id(doc)
+        own = by_id.get(key) or by_id.get(doc["tags"].get(VERSION_KEY, ""))
+        version.own = own is not None
+        version.dst = own or by_key.get(key)
+        if version.dst is None and self._there is not None and not self._settings.overwrite:
+            version.is_gone = self._id_map.find("model_version", self._scope, key) is not None
+        return version
+
+    def _fail_all(self, ex: MlflowExportImportException) -> None:
+        for version in self._versions:
+            self._job.failed("model_version", version.key, ex)
+        self._job.failed("registered_model", self._doc["model"]["name"], ex)
+
+    # -- the model ----------------------------------------------------------------------------------------------
+
+    def import_model(self, carriers: Carriers) -> None:
+        """Import the model and its versions, and record each.
+
+        :param carriers: Knows where the versions' models are at the destination.
+        """
+        model = self._doc["model"]
+        created = self._there is None
+        if created and not self._job.dry_run:
+            self._there = self._create()
+        if not self._job.dry_run:
+            self._taken.clear()
+        stopped: Optional[Exception] = None
+        for version in self._versions:
+            try:
+                if stopped is not None:
+                    raise stopped
+                self._import_version(version, carriers)
+            except (NumberTaken, GapTooLarge) as ex:
+                if self._how.on_conflict == "skip":
+                    reason = f"--on-version-conflict skip: {describe(ex)}"
+                    self._job.ledger.record("model_version", "skipped", version.key, reason=reason)
+                    continue
+                stopped = ex
+                self._job.failed("model_version", version.key, ex)
+            except (MlflowExportImportException, OSError) as ex:
+                self._job.failed("model_version", version.key, ex)
+        if self._taken.filled:
+            self._job.ledger.note(
+                f"{self._taken.filled} numbers of versions of '{self._name}' are left free as they are at the source."
+            )
+        self._finish_model(model, created)
+
+    def _create(self) -> Json:
+        model = self._doc["model"]
+        try:
+            return self._registry.create_model(self._name, self._model_tags(), model["description"])
+        except Refused as ex:
+            if ex.http_status_code != 400:
+                raise
+            # a value is refused: the model first, then its values one by one
+            return self._registry.create_model(self._name, {}, "")
+
+    def _model_tags(self) -> Dict[str, str]:
+        model, tags = self._doc["model"], dict(self._doc["model"]["tags"])
+        entry = self._id_map.find("registered_model", self._scope, model["name"])
+        if SOURCE_TAGS in options_of(entry, import_source_tags=self._settings.source_tags):
+            set_source_tags_for_field({**model, "description": None}, tags)
+            tags.update(mk_source_tags_mlflow_tag(model["tags"]))
+        return tags
+
+    def _finish_model(self, model: Json, created: bool) -> None:
+        aliases, problems = self._aliases()
+        if self._there is None:  # a dry run
+            self._job.ledger.record("registered_model", "copied", model["name"], name=self._name)
+            return
+        tags = self._model_tags()
+        entry = self._id_map.find("registered_model", self._scope, model["name"])
+        base = entry["base"] if entry is not None else {} if created else None
+        there = self._registry.model(self._name) or self._there
+        wanted = _state(model["description"], tags, base is not None, aliases=aliases)
+        now = _state(
+            there.get("description") or "", tag_dict(there.get("tags")), base is not None, aliases=_aliases_of(there)
+        )
+        todo = plan(wanted, now, base, self._settings.overwrite, unfinished=created)
+        missing: List[str] = []
+
+        def write(name: str) -> None:
+            kind, _, key = name.partition(":")
+            if kind == "description":
+                self._registry.describe_model(self._name, model["description"])
+            elif kind == "alias":
+                self._registry.set_alias(self._name, key, aliases[key])
+            else:
+                self._registry.set_model_tag(self._name, key, tags[key])
+
+        def drop(name: str) -> None:
+            kind, _, key = name.partition(":")
+            (self._registry.delete_alias if kind == "alias" else self._registry.delete_model_tag)(self._name, key)
+
+        self._carry_out(todo, model["name"], tags, write, drop, missing, problems)
+        if not self._job.dry_run:
+            self._id_map.record(
+                "registered_model", self._scope, model["name"], self._name,
+                base=settled(wanted, base, todo, missing), original=original(model, *_SET_BY_SERVER),
+                options=options_of(entry, import_source_tags=self._settings.source_tags),
+            )  # fmt: skip
+        status = (
+            "incomplete"
+            if missing
+            else "copied"
+            if created
+            else "differs"
+            if todo.differs
+            else "unchanged"
+            if todo.empty
+            else "updated"
+        )
+        reasons = problems + ([left_alone(todo.differs, base)] if todo.differs else [])
+        self._job.ledger.record(
+            "registered_model", status, model["name"], dst_id=self._name, name=self._name,
+            reason="; ".join(reasons) or None, losses=["values"] if missing else [],
+        )  # fmt: skip
+
+    def _aliases(self) -> Tuple[Dict[str, str], List[str]]:
+        """Return the destination's numbers by alias, and what is to be said of the others."""
+        found: Dict[str, str] = {}
+        problems: List[str] = []
+        for alias, number in sorted(self._doc["aliases"].items()):
+            if number in self.numbers:
+                found[alias] = self.numbers[number]
+            elif not self._job.dry_run:
+                problems.append(f"the alias {alias} is not set, as version {number} is not at the destination")
+        return found, problems
+
+    # -- versions -----------------------------------------------------------------------------------------------
+
+    def _import_version(self, version: _Version, carriers: Carriers) -> None:
+        doc = version.doc
+        entry = self._id_map.find("model_version", self._scope, version_id(doc))
+        options = options_of(entry, import_source_tags=self._settings.source_tags and not version.own)
+        version.tags = {key: value for key, value in doc["tags"].items() if key != VERSION_KEY}
+        if SOURCE_TAGS in options:
+            plain = {key: value for key, value in doc.items() if not key.startswith("_") and value != ""}
+            set_source_tags_for_field({**plain, "description": None}, version.tags)
+            version.tags.update(mk_source_tags_mlflow_tag(doc["tags"]))
+        base: Optional[State] = None
+        if version.dst is None:
+            if version.is_gone:
+                gone = "it was imported before and is gone from the destination; --on-destination-change overwrite with"
+                gone += " --on-version-conflict renumber makes it again, under another number"
+                self._job.ledger.record("model_version", "differs", version.key, reason=gone)
+                return
+            if self._job.dry_run:
+                self._foretell(version, carriers)
+                return
+            self._create_version(version, carriers)
+            base = {}
+        elif entry is not None and entry["dst_id"] == str(version.dst["version"]):
+            base = entry["base"]
+        assert version.dst is not None
+        number = str(version.dst["version"])
+        self.numbers[doc["version"]] = number
+        wanted = _state(doc["description"], version.tags, base is not None, stage=doc["current_stage"])
+        there = _version_state(version.dst, base is not None)
+        todo = plan(wanted, there, base, self._settings.overwrite, unfinished=version.created)
+
+        def write(name: str) -> None:
+            kind, _, key = name.partition(":")
+            if kind == "description":
+                self._registry.describe_version(self._name, number, doc["description"])
+            elif kind == "stage":
+                self._registry.set_stage(self._name, number, doc["current_stage"] or HAS_NO_STAGE)
+            else:
+                self._registry.set_version_tag(self._name, number, key, version.tags[key])
+
+        def drop(name: str) -> None:
+            self._registry.delete_version_tag(self._name, number, name.partition(":")[2])
+
+        self._carry_out(todo, version.key, version.tags, write, drop, version.missing, version.problems)
+        self._record_version(version, todo, wanted, base, options)
+
+    def _foretell(self, version: _Version, carriers: Carriers) -> None:
+        if self._how.on_conflict == "skip":
+            self._taken.check(int(version.doc["version"]), after=int(version.doc["version"]))
+        carriers.check(version.doc)
+        self._job.ledger.record("model_version", "copied", version.key)
+
+    def _create_version(self, version: _Version, carriers: Carriers) -> None:
+        doc = version.doc
+        number: Optional[int] = int(doc["version"])
+        try:
+            self._taken.check(int(doc["version"]))
+        except NumberTaken:
+            if self._how.on_conflict != "renumber":
+                raise
+            number = None
+        place = carriers.source(doc)
+        version.problems += place.problems
+        version.missing += ["artifacts"] * bool(place.problems)
+        tags = {**version.tags, VERSION_KEY: version_id(doc)}
+        body: Json = {"name": self._name, "source": place.source, "tags": tag_list(tags)}
+        optional = {
+            "run_id": place.run_id,
+            "model_id": place.model_id,
+            "run_link": doc["run_link"],
+            "description": doc["description"],
+        }
+        body.update({key: value for key, value in optional.items() if value})
+        try:
+            version.dst = self._made(body, number)
+        except Refused as ex:
+            if ex.http_status_code != 400:
+                raise
+            # a value may be what is refused: without them first, then one by one
+            bare = {key: value for key, value in body.items() if key != "description"}
+            version.dst = self._made({**bare, "tags": tag_list({VERSION_KEY: tags[VERSION_KEY]})}, number)
+        version.created = True
+        if str(version.dst["version"]) != doc["version"]:
+            version.problems.append(f"it has the number {version.dst['version']}, as {doc['version']} was taken")
+
+    def _made(self, body: Json, number: Optional[int]) -> Json:
+        try:
+            made = self._taken.create(body, number)
+        except NumberTaken:
+            if self._how.on_conflict != "renumber":
+                raise
+            made = self._taken.create(body, None)
+        return {**made, "tags": body["tags"], "description": body.get("description", "")}
+
+    def _record_version(
+        self, version: _Version, todo: Plan, wanted: State, base: Optional[State], options: List[str]
+    ) -> None:
+        assert version.dst is not None
+        if not self._job.dry_run:
+            self._id_map.record(
+                "model_version", self._scope, version_id(version.doc), str(version.dst["version"]),
+                base=settled(wanted, base, todo, version.missing), original=original(version.doc, *_SET_BY_SERVER),
+                options=options,
+            )  # fmt: skip
+        lacking = bool(version.missing)
+        status = (
+            "incomplete"
+            if lacking
+            else "copied"
+            if version.created
+            else "differs"
+            if todo.differs
+            else "unchanged"
+            if todo.empty
+            else "updated"
+        )
+        reasons = version.problems + ([left_alone(todo.differs, base)] if todo.differs else [])
+        losses = [
+            loss
+            for loss, lost in (
+                ("artifacts", "artifacts" in version.missing),
+                ("values", set(version.missing) - {"artifacts"}),
+            )
+            if lost
+        ]
+        self._job.ledger.record(
+            "model_version", status, version.key, dst_id=f"{self._name}/{version.dst['version']}",
+            reason="; ".join(reasons) or None, losses=losses,
+        )  # fmt: skip
+
+    # -- values -------------------------------------------------------------------------------------------------
+
+    def _carry_out(
+        self,
+        todo: Plan,
+        owner: str,
+        tags: Mapping[str, str],
+        write: Any,
+        drop: Any,
+        missing: List[str],
+        problems: List[str],
+    ) -> None:
+        """Write what is planned; what the destination refuses is recorded."""
+        if self._job.dry_run:
+            return
+        for name in todo.write:
+            try:
+                write(name)
+            except Refused as ex:
+                if isinstance(ex, NotFound):
+                    raise
+                key = name.partition(":")[2]
+                missing.append(name)
+                problems.append(f"{name.replace(':', ' ', 1)}: {describe(ex)}")
+                self._job.ledger.record(
+                    "value", "skipped", f"{owner}/{name.replace(':', '/', 1)}", reason=describe(ex), losses=["values"],
+                    value=tags.get(key) if name.startswith("tag:") else None,
+                )  # fmt: skip
+        for name in todo.drop:
+            drop(name)
+
+
+def _state(
+    description: str, tags: Mapping[str, str], whole: bool, stage: str = "", aliases: Optional[Mapping[str, str]] = None
+) -> State:
+    """Return what can be changed of a model or a version.
+
+    :param whole: Also what is empty, which is as good as absent where no earlier import is on record.
+    """
+    stage = "" if stage == HAS_NO_STAGE else stage
+    state = {name: short(value) for name, value in (("description", description), ("stage", stage)) if value or whole}
+    state.update(("tag:" + key, short(value)) for key, value in tags.items())
+    state.update(("alias:" + alias, number) for alias, number in (aliases or {}).items())
+    return state
+
+
+def _version_state(version: Json, whole: bool) -> State:
+    tags = tag_dict(version.get("tags"))
+    tags.pop(VERSION_KEY, None)
+    return _state(version.get("description") or "", tags, whole, stage=version.get("current_stage") or "")
+
+
+def _aliases_of(model: Json) -> Dict[str, str]:
+    return {item["alias"]: str(item["version"]) for item in model.get("aliases") or ()}
