@@ -183,13 +183,12 @@ class RegisteredModelImporter:
             return
         tags = self._model_tags()
         entry = self._id_map.find("registered_model", self._scope, model["name"])
-        base = entry["base"] if entry is not None else {} if created else None
         there = self._registry.model(self._name) or self._there
-        wanted = _state(model["description"], tags, base is not None, aliases=aliases)
-        now = _state(
-            there.get("description") or "", tag_dict(there.get("tags")), base is not None, aliases=_aliases_of(there)
-        )
-        todo = plan(wanted, now, base, self._settings.overwrite, unfinished=created)
+        known = created or entry is not None
+        wanted = _state(model["description"], tags, known, aliases=aliases)
+        now = _state(there.get("description") or "", tag_dict(there.get("tags")), known, aliases=_aliases_of(there))
+        base = now if created else entry["base"] if entry is not None else None
+        todo = plan(wanted, now, base, self._settings.overwrite, unfinished=False)
         missing: List[str] = []
 
         def write(name: str) -> None:
@@ -261,8 +260,7 @@ class RegisteredModelImporter:
             if self._job.dry_run:
                 self._foretell(version, carriers)
                 return
-            self._create_version(version, carriers)
-            base = {}
+            base = _version_state(self._create_version(version, carriers), True)
         elif entry is not None and entry["dst_id"] == str(version.dst["version"]):
             base = entry["base"]
         assert version.dst is not None
@@ -270,7 +268,7 @@ class RegisteredModelImporter:
         self.numbers[doc["version"]] = number
         wanted = _state(doc["description"], version.tags, base is not None, stage=doc["current_stage"])
         there = _version_state(version.dst, base is not None)
-        todo = plan(wanted, there, base, self._settings.overwrite, unfinished=version.created)
+        todo = plan(wanted, there, base, self._settings.overwrite, unfinished=False)
 
         def write(name: str) -> None:
             kind, _, key = name.partition(":")
@@ -293,7 +291,7 @@ class RegisteredModelImporter:
         carriers.check(version.doc)
         self._job.ledger.record("model_version", "copied", version.key)
 
-    def _create_version(self, version: _Version, carriers: Carriers) -> None:
+    def _create_version(self, version: _Version, carriers: Carriers) -> Json:
         doc = version.doc
         number: Optional[int] = int(doc["version"])
         try:
@@ -325,6 +323,7 @@ class RegisteredModelImporter:
         version.created = True
         if str(version.dst["version"]) != doc["version"]:
             version.problems.append(f"it has the number {version.dst['version']}, as {doc['version']} was taken")
+        return version.dst
 
     def _made(self, body: Json, number: Optional[int]) -> Json:
         try:

@@ -1,0 +1,115 @@
+"""Makes registered models with versions of all kinds, through REST: what the tests of the registry start from."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from tests.support.compare_models import RegistryRest, delete_version
+from tests.support.moves import Source
+from tests.support.rest import Json
+from tests.support.servers import Server
+
+MLMODEL = "run_id: {run_id}\nmodel_id: {model_id}\nflavors:\n  python_function:\n    loader_module: x\n"
+
+
+class Models(Source):
+    """An experiment with runs and logged models, and registered models made from them."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        """Make an experiment of that name, and a registered model of the same."""
+        super().__init__(server, name)
+        self.registry = RegistryRest(server.uri)
+        self.create_model(name)
+
+    def create_model(self, name: str, **fields: Any) -> None:
+        """Make a registered model."""
+        self.registry.post("registered-models/create", {"name": name, **fields})
+
+    def run_with_model(self, *paths: str, name: str = "trained") -> str:
+        """A run with a model of MLflow 2 below each path; an empty path is its artifact root."""
+        run_id = self.run(name)
+        for path in paths:
+            start = f"{path}/" if path else ""
+            self.put(run_id, start + "MLmodel", MLMODEL.format(run_id=run_id, model_id="").encode())
+            self.put(run_id, start + "data/model.bin", f"{run_id} {path}".encode())
+        return run_id
+
+    def logged(self, run_id: str, name: str) -> str:
+        """A logged model with files."""
+        model_id = self.model(run_id, name)
+        root = self.rest.logged_model(model_id)["info"]["artifact_uri"]
+        self.rest.put_file(root, "MLmodel", MLMODEL.format(run_id=run_id, model_id=model_id).encode())
+        self.rest.put_file(root, "data/model.bin", model_id.encode())
+        return model_id
+
+    def root(self, run_id: str) -> str:
+        """The artifact root of a run."""
+        return str(self.rest.run(run_id)["info"]["artifact_uri"])
+
+    def version(self, source: str, run_id: str = "", model_id: str = "", *, of: str = "", **fields: Any) -> str:
+        """A version of the model; its number."""
+        body: Json = {"name": of or self.name, "source": source, **fields}
+        body.update({key: value for key, value in (("run_id", run_id), ("model_id", model_id)) if value})
+        return str(self.registry.post("model-versions/create", body)["model_version"]["version"])
+
+    def gap(self, size: int = 1, of: str = "") -> None:
+        """Let numbers be used up by versions that are deleted."""
+        for _ in range(size):
+            delete_version(self.registry, of or self.name, int(self.version("s3://bucket/placeholder", of=of)))
+
+    def alias(self, alias: str, number: str) -> None:
+        """Let an alias name a version."""
+        self.registry.post("registered-models/alias", {"name": self.name, "alias": alias, "version": number})
+
+    def stage(self, number: str, stage: str) -> None:
+        """Set the stage of a version."""
+        body = {"name": self.name, "version": number, "stage": stage, "archive_existing_versions": False}
+        self.registry.post("model-versions/transition-stage", body)
+
+    def set_tag(self, number: str, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        self.registry.post(
+            "model-versions/set-tag", {"name": self.name, "version": number, "key": key, "value": value}
+        )
+
+    def everything(self, mlflow3: bool) -> Dict[str, str]:
+        """Versions of all kinds, with gaps; their numbers by kind."""
+        numbers: Dict[str, str] = {}
+        model = {"key": "team", "value": "the best"}
+        self.registry.post("registered-models/set-tag", {"name": self.name, **model})
+        self.registry.patch("registered-models/update", {"name": self.name, "description": "für alle"})
+        run = self.run_with_model("model", "deep/er/model")
+        numbers["location"] = self.version(
+            f"{self.root(run)}/model", run, description="first", tags=[{"key": "empty", "value": ""}, *tags(3)]
+        )
+        numbers["nested"] = self.version(f"{self.root(run)}/deep/er/model", run, run_link="https://ci.example/1")
+        self.gap(3)
+        numbers["runs_uri"] = self.version(f"runs:/{run}/model", run)
+        at_root = self.run_with_model("", name="at its root")
+        numbers["at_root"] = self.version(self.root(at_root), at_root)
+        if mlflow3:
+            with_models = self.run("with logged models")
+            first, second = self.logged(with_models, "first"), self.logged(with_models, "second")
+            numbers["logged"] = self.version(f"models:/{first}", with_models, first)
+            numbers["other_logged"] = self.version(f"models:/{second}", with_models, second)
+            root = self.rest.logged_model(second)["info"]["artifact_uri"]
+            numbers["logged_location"] = self.version(root, with_models, second)
+            self.gap()
+        deleted = self.run_with_model("model", name="deleted")
+        numbers["deleted_run"] = self.version(f"{self.root(deleted)}/model", deleted, tags=tags(1))
+        self.delete(deleted)
+        self.alias("champion", numbers["location"])
+        self.alias("challenger", numbers["deleted_run"])
+        self.stage(numbers["nested"], "Production")
+        self.stage(numbers["runs_uri"], "Archived")
+        return numbers
+
+
+def tags(number: int) -> List[Json]:
+    """Some tags."""
+    return [{"key": f"tag {i}", "value": f"value {i}"} for i in range(number)]
+
+
+def numbers_of(server: Server, name: str, rest: Optional[RegistryRest] = None) -> List[int]:
+    """The numbers of the versions that a server has."""
+    return [int(version["version"]) for version in (rest or RegistryRest(server.uri)).versions(name)]
