@@ -137,6 +137,7 @@ def canonical_model(doc: Mapping[str, Any]) -> Dct:
     numbered = {}
     for item in _list(latest if listed is None else listed, "registered_model.versions"):
         version = canonical_version(item)
+        version["name"] = _text(model, "name", "registered_model.name") or ""
         numbered[int(version["version"])] = version
     model["tags"] = _texts(model.get("tags"), "registered_model.tags")
     for key in ("name", "description"):

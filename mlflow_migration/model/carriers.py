@@ -65,7 +65,6 @@ class Carriers:
         self._directory = directory
         self._runs: Dict[str, _Files] = {}
         self._models: Dict[str, _Files] = {}
-        self._names: Dict[str, str] = {}
         self._roots: Dict[str, Dict[str, str]] = {"run": {}, "logged_model": {}}
         for run_id, place in run_dirs:
             doc = read_run(place)
@@ -74,7 +73,6 @@ class Carriers:
         for model_id, place in model_dirs:
             doc, info = read_logged_model(place)
             self._roots["logged_model"][model_id] = doc.get("artifact_location") or ""
-            self._names[model_id] = doc.get("name") or ""
             self._models[model_id] = _files(place, info)
         self._own = (read_info(directory, MODEL_FILE) or {}).get(VERSION_MODELS) or {}
 
@@ -139,15 +137,11 @@ class Carriers:
         return self._of_logged_model(version, found)
 
     def _of_logged_model(self, version: Json, found: Place) -> Source:
-        run_id = self._run_importer.ids.get(version["run_id"])
         model_id = self._model_importer.ids.get(found.id)
-        if model_id is None:
-            # a server before MLflow 3 has none
+        if model_id is None or self._registry.is_apart:
+            # a server before MLflow 3 has no logged models, and one that has only the registry knows none
             return self._held(version, self._models[found.id])
-        if self._registry.is_apart:
-            if run_id is None:
-                return self._held(version, self._models[found.id])
-            return Source(_joined(f"runs:/{run_id}/{self._names[found.id]}", found.path), run_id)
+        run_id = self._run_importer.ids.get(version["run_id"])
         if found.by_id:
             return Source(_joined(f"models:/{model_id}", found.path), run_id, model_id)
         root = self._tracking.logged_model(model_id)["info"]["artifact_uri"]

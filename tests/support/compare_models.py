@@ -44,9 +44,7 @@ class RegistryRest(Rest):
         if uri.startswith("runs:/"):
             run_id, _, path = uri[len("runs:/") :].partition("/")
             found = self.run_files(run_id, path)
-            return {
-                name[len(path) :].strip("/"): _hash(name, self.run_file(run_id, name)) for name in found
-            }
+            return {name[len(path) :].strip("/"): _hash(name, self.run_file(run_id, name)) for name in found}
         assert uri.startswith("mlflow-artifacts:/"), uri
         root = uri[len("mlflow-artifacts:/") :].strip("/")
         return dict(self._walk(root, ""))

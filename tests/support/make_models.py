@@ -1,12 +1,15 @@
-"""Makes registered models with versions of all kinds, through REST: what the tests of the registry start from."""
+"""Registered models in the making, and the scripts that move them from one server to another."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from tests.support.compare_models import RegistryRest, delete_version
-from tests.support.moves import Source
+from tests.support.compare_models import RegistryRest, delete_version, model_differences
+from tests.support.moves import Counts, Source, counts_of
+from tests.support.reports import records
 from tests.support.rest import Json
+from tests.support.scripts import Result
 from tests.support.servers import Server
 
 MLMODEL = "run_id: {run_id}\nmodel_id: {model_id}\nflavors:\n  python_function:\n    loader_module: x\n"
@@ -68,9 +71,7 @@ class Models(Source):
 
     def set_tag(self, number: str, key: str, value: str) -> None:
         """Set a tag of a version."""
-        self.registry.post(
-            "model-versions/set-tag", {"name": self.name, "version": number, "key": key, "value": value}
-        )
+        self.registry.post("model-versions/set-tag", {"name": self.name, "version": number, "key": key, "value": value})
 
     def everything(self, mlflow3: bool) -> Dict[str, str]:
         """Versions of all kinds, with gaps; their numbers by kind."""
@@ -113,3 +114,50 @@ def tags(number: int) -> List[Json]:
 def numbers_of(server: Server, name: str, rest: Optional[RegistryRest] = None) -> List[int]:
     """The numbers of the versions that a server has."""
     return [int(version["version"]) for version in (rest or RegistryRest(server.uri)).versions(name)]
+
+
+class ModelMoves:
+    """Runs the scripts between two servers."""
+
+    def __init__(self, run_script: Callable[..., Result], src: Server, dst: Server, home: Path) -> None:
+        """`home` is where the directories are: of exports, and "report" of imports."""
+        self.script, self.src, self.dst, self.home = run_script, src, dst, home
+        self.report = home / "report"
+
+    def export(self, name: str, *args: Any, status: int = 0, to: str = "export") -> Counts:
+        """Export a model; how many objects of which kind ended how."""
+        return counts_of(self._export(name, *args, status=status, to=to))
+
+    def export_refused(self, name: str, *args: Any, to: str = "export") -> str:
+        """Export a model, which can't start; why."""
+        return self._export(name, *args, status=2, to=to).stderr
+
+    def _export(self, name: str, *args: Any, status: int, to: str) -> Result:
+        command = ("export-model", "--model", name, "--output-dir", self.home / to, *args)
+        return self.script(*command, env={"MLFLOW_TRACKING_URI": self.src.uri}, check=status)
+
+    def command(self, name: str, *args: Any, frm: str = "export") -> Tuple[Any, ...]:
+        """The command that imports a model."""
+        return (
+            "import-model", "--model", name, "--experiment-name", f"{name} runs", "--input-dir", self.home / frm,
+            "--report-dir", self.report, *args,
+        )  # fmt: skip
+
+    def load(self, name: str, *args: Any, status: int = 0, frm: str = "export") -> Counts:
+        """Import a model; how many objects of which kind ended how."""
+        env = {"MLFLOW_TRACKING_URI": self.dst.uri}
+        result = self.script(*self.command(name, *args, frm=frm), env=env, check=status)
+        assert "do not reconcile" not in result.stdout, result
+        return counts_of(result)
+
+    def load_refused(self, name: str, *args: Any) -> str:
+        """Import a model, which can't start; why."""
+        return self.script(*self.command(name, *args), env={"MLFLOW_TRACKING_URI": self.dst.uri}, check=2).stderr
+
+    def differences(self, src: str, dst: str, **options: Any) -> List[str]:
+        """Differences between a model and its copy."""
+        return model_differences((self.src.uri, src), (self.dst.uri, dst), **options)
+
+    def reasons(self, kind: str) -> str:
+        """Why objects of a kind in the last import are as they are."""
+        return "; ".join(str(line.get("reason")) for line in records(self.report, kind=kind))
