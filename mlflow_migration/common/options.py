@@ -227,7 +227,7 @@ OPTIONS: Dict[str, Option] = {
         BOOL,
         False,
     ),
-    "await_creation_for": Option(_AGAIN, "Has no effect; for callers of today's tools.", int),
+    "await_creation_for": Option(_AGAIN, "Has no effect; for command lines of the earlier tools.", click.INT),
     "recheck": Option(
         _AGAIN,
         "How a repeat finds changes: from what a search returns, or by reading histories and artifacts again.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -18,6 +19,7 @@ from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.model.holder import FOLDER, hold
 from mlflow_migration.model.model_exporter import MODEL_FILE, VERSION_MODELS
 from mlflow_migration.model.sources import RUN, Place, locate, model_ids
+from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import RunImporter
 
 Json = Dict[str, Any]
@@ -56,7 +58,7 @@ class Carriers:
     :param directory: Of the registered model.
     :param run_dirs: Ids and directories of its runs.
     :param model_dirs: Those of its logged models.
-    :raises BadDirectory: One of their files can't be read.
+    :raises BadDirectory: ``model.json`` can't be read.
     """
 
     def __init__(
@@ -65,15 +67,18 @@ class Carriers:
         self._directory = directory
         self._runs: Dict[str, _Files] = {}
         self._models: Dict[str, _Files] = {}
-        self._roots: Dict[str, Dict[str, str]] = {"run": {}, "logged_model": {}}
+        self._run_roots: Dict[str, str] = {}
+        self._model_roots: Dict[str, str] = {}
         for run_id, place in run_dirs:
-            doc = read_run(place)
-            self._roots["run"][run_id] = doc["info"].get("artifact_uri") or ""
-            self._runs[run_id] = _files(place, read_info(place, "run.json"))
+            with suppress(BadDirectory):  # its import fails, and says why
+                root = read_run(place)["info"].get("artifact_uri") or ""
+                self._runs[run_id] = _files(place, read_info(place, RUN_FILE))
+                self._run_roots[run_id] = root
         for model_id, place in model_dirs:
-            doc, info = read_logged_model(place)
-            self._roots["logged_model"][model_id] = doc.get("artifact_location") or ""
-            self._models[model_id] = _files(place, info)
+            with suppress(BadDirectory):
+                doc, info = read_logged_model(place)
+                self._models[model_id] = _files(place, info)
+                self._model_roots[model_id] = doc.get("artifact_location") or ""
         self._own = (read_info(directory, MODEL_FILE) or {}).get(VERSION_MODELS) or {}
 
     def lacking(self, versions: List[Json]) -> Optional[str]:
@@ -140,23 +145,23 @@ class Carriers:
         model_id = self._model_importer.ids.get(found.id)
         if model_id is None or self._registry.is_apart:
             # a server before MLflow 3 has no logged models, and one that has only the registry knows none
-            return self._held(version, self._models[found.id])
+            return self._held(version, self._models[found.id], found.path)
         run_id = self._run_importer.ids.get(version["run_id"])
         if found.by_id:
             return Source(_joined(f"models:/{model_id}", found.path), run_id, model_id)
         root = self._tracking.logged_model(model_id)["info"]["artifact_uri"]
         return Source(_joined(root, found.path), run_id, model_id)
 
-    def _held(self, version: Json, files: _Files) -> Source:
+    def _held(self, version: Json, files: _Files, path: str = "") -> Source:
         info, problems = hold(
             self._tracking, self._job, self._experiment_id, version, files.source, files.folder, files.files
         )
         root = f"runs:/{info['run_id']}" if self._registry.is_apart else info["artifact_uri"]
-        return Source(_joined(root, FOLDER), info["run_id"], problems=problems)
+        return Source(_joined(_joined(root, FOLDER), path), info["run_id"], problems=problems)
 
     def _found(self, version: Json) -> Optional[Place]:
         source, location = version["source"], version["_download_uri"]
-        found = locate(source, location, self._roots["run"], self._roots["logged_model"])
+        found = locate(source, location, self._run_roots, self._model_roots)
         return found or self._among_artifacts(version, sorted(model_ids(source, location)))
 
     def _among_artifacts(self, version: Json, ids: List[str]) -> Optional[Place]:

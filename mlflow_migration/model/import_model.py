@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any, Mapping, Optional
 
-from mlflow_migration.client.errors import BadDirectory, BadInput
+from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
@@ -51,19 +51,16 @@ def import_one_model(
         if lacking or doc["failed"]:
             failed = f"version {', '.join(doc['failed'])} could not be exported"
             raise BadInput(f"The model '{name}' is not deleted, as {directory.path} is not whole: {lacking or failed}.")
-    experiment = destination_experiment(tracking, job, experiment_name, {})
-    if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
-        raise BadInput(f"The destination's experiment '{experiment_name}' is deleted; restore it or name another one.")
-    job.ledger.expect("registered_model", 1)
-    job.ledger.expect("model_version", len(doc["versions"]) + len(doc["failed"]))
-    for number in doc["failed"]:
-        lost = BadDirectory("its export failed: it is not in the directory")
-        job.lost("model_version", f"{doc['model']['name']}/{number}", lost, "versions")
     settings = settings_of(options)
     how = VersionSettings(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always")
     importer = RegisteredModelImporter(registry, job, settings, how, id_map, name)
-    if not importer.prepare(doc, anew=delete):
+    conflicts = importer.prepare(doc, anew=delete)
+    if conflicts:
+        importer.refuse(conflicts)
         return
+    experiment = destination_experiment(tracking, job, experiment_name, {})
+    if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
+        raise BadInput(f"The destination's experiment '{experiment_name}' is deleted; restore it or name another one.")
     if delete and not job.dry_run:
         registry.delete_model(name)
     experiment_id = str((experiment or {}).get("experiment_id", ""))
@@ -152,6 +149,8 @@ def main(**options: Any) -> int:
         ) as registry:
             check_rights(tracking, job.ledger, options["require_admin"], "write")
             note_databricks_options(job, options)
+            if options["await_creation_for"] is not None:
+                job.ledger.note("--await-creation-for has no effect: versions are ready when they are made.")
             with closing(IdMap(reports, tracking.identity, writable=not dry_run)) as id_map:
                 import_one_model(tracking, registry, job, directory, options, id_map)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from mlflow_migration.client.errors import MlflowExportImportException, NotFound, Refused, describe
+from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, NotFound, Refused, describe
 from mlflow_migration.client.registry import HAS_NO_STAGE, VERSION_KEY, Registry, version_id
 from mlflow_migration.client.tracking import tag_dict, tag_list
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
@@ -74,11 +74,12 @@ class RegisteredModelImporter:
 
     # -- before anything is written -----------------------------------------------------------------------------
 
-    def prepare(self, doc: Json, anew: bool = False) -> bool:
-        """Read what the destination has, and tell whether the import may go on; if not, all is recorded.
+    def prepare(self, doc: Json, anew: bool = False) -> List[str]:
+        """Read what the destination has.
 
         :param doc: The model as the directory has it.
         :param anew: The destination's model counts as deleted.
+        :return: Conflicts of numbers, if these are to fail the model: then :meth:`refuse` it.
         """
         self._doc = doc
         self._there = None if anew else self._registry.model(self._name)
@@ -87,13 +88,25 @@ class RegisteredModelImporter:
         by_id = {version_id(version): version for version in there}
         by_key = {tag_dict(version.get("tags")).get(VERSION_KEY, ""): version for version in there}
         self._versions = [self._known(source, by_id, by_key) for source in doc["versions"]]
-        if self._how.on_conflict != "fail":
-            return True
-        conflicts = self._conflicts()
-        if conflicts:
-            reason = "; ".join(conflicts[:3]) + ("" if len(conflicts) < 4 else f" and {len(conflicts) - 3} more")
-            self._fail_all(NumberTaken(f"{reason}: nothing of it was imported; see --on-version-conflict"))
-        return not conflicts
+        return self._conflicts() if self._how.on_conflict == "fail" else []
+
+    def refuse(self, conflicts: List[str]) -> None:
+        """Record that nothing of the model is imported, as numbers are taken."""
+        more = "" if len(conflicts) < 4 else f" and {len(conflicts) - 3} more"
+        ex = NumberTaken(f"{'; '.join(conflicts[:3])}{more}: nothing of it was imported; see --on-version-conflict")
+        self._expect()
+        for version in self._versions:
+            self._job.failed("model_version", version.key, ex)
+        self._job.failed("registered_model", self._doc["model"]["name"], ex)
+
+    def _expect(self) -> None:
+        """Tell the ledger what comes, and what an export has lost."""
+        name, failed = self._doc["model"]["name"], self._doc["failed"]
+        self._job.ledger.expect("registered_model", 1)
+        self._job.ledger.expect("model_version", len(self._versions) + len(failed))
+        for number in failed:
+            lost = BadDirectory("its export failed: it is not in the directory")
+            self._job.lost("model_version", f"{name}/{number}", lost, "versions")
 
     def _conflicts(self) -> List[str]:
         found: List[str] = []
@@ -119,11 +132,6 @@ class RegisteredModelImporter:
             version.is_gone = self._id_map.find("model_version", self._scope, key) is not None
         return version
 
-    def _fail_all(self, ex: MlflowExportImportException) -> None:
-        for version in self._versions:
-            self._job.failed("model_version", version.key, ex)
-        self._job.failed("registered_model", self._doc["model"]["name"], ex)
-
     # -- the model ----------------------------------------------------------------------------------------------
 
     def import_model(self, carriers: Carriers) -> None:
@@ -131,6 +139,7 @@ class RegisteredModelImporter:
 
         :param carriers: Knows where the versions' models are at the destination.
         """
+        self._expect()
         model = self._doc["model"]
         created = self._there is None
         if created and not self._job.dry_run:

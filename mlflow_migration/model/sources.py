@@ -10,7 +10,7 @@ from urllib.parse import unquote
 RUN, LOGGED_MODEL = "run", "logged_model"
 _RUNS_URI = re.compile(r"runs:/+([^/]+)/?(.*)\Z")
 _MODELS_URI = re.compile(r"models:/+(m-[^/]+)/?(.*)\Z")
-_MODEL_IDS = re.compile(r"(?:models:/+|/models/)(m-[0-9a-zA-Z]+)(?=/|\Z)")
+_MODEL_IDS = re.compile(r"(?:models:/+|/models/)(m-[0-9a-f]{32})(?=/|\Z)")
 
 
 @dataclass(frozen=True)

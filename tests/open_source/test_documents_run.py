@@ -81,6 +81,12 @@ def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
     run_id = _make_run(source, experiment_id, "sweep")
     _make_run(source, experiment_id, "depth-4", parent=run_id)
     _post(source, "runs/delete", {"run_id": _make_run(source, experiment_id, "gone")})
+    _post(source, "registered-models/create", {"name": EXPERIMENT + suffix})
+    artifacts = f"{source.uri}/api/2.0/mlflow-artifacts/artifacts/{experiment_id}/{run_id}/artifacts"
+    requests.put(f"{artifacts}/model/MLmodel", data=b"flavors: {}", timeout=60).raise_for_status()
+    version = {"name": EXPERIMENT + suffix, "source": f"runs:/{run_id}/model", "run_id": run_id}
+    _post(source, "model-versions/create", version)
+    _post(source, "registered-models/alias", {"name": EXPERIMENT + suffix, "alias": "champion", "version": "1"})
     return Stage(source, destination, run_id, suffix, tmp_path)
 
 
@@ -118,6 +124,11 @@ def _check_copies(stage: Stage) -> None:
     assert _tags(copies["depth-4"])["mlflow.parentRunId"] == copies["sweep"]["info"]["run_id"]
     assert _tags(copies["sweep"])["mlflow_exim.run_info.run_id"] == stage.run_id
     assert _tags(copies["sweep"])["mlflow_exim.run_info.start_time"] == "1700000000000"
+    found = requests.get(
+        f"{destination.uri}/api/2.0/mlflow/registered-models/get", {"name": stage.name(EXPERIMENT)}, timeout=60
+    ).json()["registered_model"]
+    assert found["aliases"] == [{"alias": "champion", "version": "1"}]
+    assert set(_runs(destination, stage.name("sklearn-wine-models"))) == {"sweep"}
     assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}
@@ -148,6 +159,11 @@ def _check_files(stage: Stage) -> None:
     written = json.loads((stage.folder / "experiment" / "experiment.json").read_text(encoding="utf-8"))
     assert _shape(written["info"], 1) == _shape(experiment["info"], 1)
     assert list(written["mlflow"]) == list(experiment["mlflow"])
-    entries = _lines(stage.folder / "experiment" / "id_map.jsonl")
+    written = json.loads((stage.folder / "model" / "model.json").read_text(encoding="utf-8"))
+    model = shown[4]["mlflow"]["registered_model"]
+    assert set(written["info"]) == set(shown[4]["info"]) - {"version_models"}
+    assert set(written["mlflow"]["registered_model"]) == set(model)
+    assert set(written["mlflow"]["registered_model"]["versions"][0]) == set(model["versions"][0])
+    entries = _lines(stage.folder / "experiment" / "id_map.jsonl") + _lines(stage.folder / "model" / "id_map.jsonl")
     documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## id_map.jsonl")[2]
     assert all(f"`{key}`" in documented for entry in entries for key in entry)

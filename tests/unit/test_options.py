@@ -216,6 +216,10 @@ RUN = {
 }
 
 
+RUN_ID = RUN["info"]["run_id"]
+VERSION = {"name": "m", "version": "1", "creation_timestamp": 2, "source": f"runs:/{RUN_ID}/model", "run_id": RUN_ID}
+
+
 def answer(request):
     """As much of a tracking server as the commands need: one experiment with one run."""
     experiment = {"experiment_id": "7", "name": "here", "lifecycle_stage": "active"}
@@ -234,6 +238,10 @@ def answer(request):
             "experiments/create": {"experiment_id": "8"},
             "runs/search": {"runs": [RUN]} if request.json.get("experiment_ids") == ["7"] else {},
             "runs/get": {"run": RUN},
+            "registered-models/get": {"registered_model": {"name": "m", "creation_timestamp": 1}},
+            "model-versions/search": {"model_versions": [VERSION]},
+            "model-versions/create": {"model_version": {"name": "there", "version": "1"}},
+            "registered-models/create": {"registered_model": {"name": "there"}},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
         }.get(route, {})
     )
@@ -255,6 +263,10 @@ def arguments(server, tmp_path):
     (tmp_path / "experiment" / RUN["info"]["run_id"] / "run.json").write_text(run)
     experiment = {"experiment": {"experiment_id": "7", "name": "here"}, "runs": [RUN["info"]["run_id"]]}
     (tmp_path / "experiment" / "experiment.json").write_text(json.dumps({"mlflow": experiment}))
+    (tmp_path / "model" / "version_models" / "1").mkdir(parents=True)
+    (tmp_path / "model" / "version_models" / "1" / "MLmodel").write_text("flavors: {}")
+    model = {"registered_model": {"name": "m", "versions": [{"version": "1", "name": "m"}]}}
+    (tmp_path / "model" / "model.json").write_text(json.dumps({"mlflow": model}))
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -269,6 +281,10 @@ def arguments(server, tmp_path):
         "copy-experiment": [
             [*both, "--experiment", "here"],
             [*both, "--experiment", "gone", "--export-deleted-experiments"],
+        ],
+        "export-model": [[*one, "--model", "m", "--output-dir", tmp_path / "out"]],
+        "import-model": [
+            [*one, "--model", "there", "--experiment-name", "there", "--input-dir", tmp_path / "model", "--dry-run"]
         ],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }

@@ -31,6 +31,14 @@ FUNCTIONS = {
         "input_dir experiment_name import_source_tags=False dst_notebook_dir=None use_src_user_id=False "
         "mlmodel_fix=True [import_logged_models=False] mlflow_client=None"
     ),
+    "model.export_model.export_model": (
+        "model_name output_dir stages=None versions=None export_latest_versions=False export_version_model=False "
+        "export_permissions=False export_deleted_runs=False notebook_formats=None mlflow_client=None"
+    ),
+    "model.import_model.import_model": (
+        "model_name experiment_name input_dir delete_model=False import_permissions=False import_source_tags=False "
+        "verbose=False await_creation_for=None mlflow_client=None"
+    ),
     "copy.copy_run.copy": "src_run_id dst_experiment_name src_mlflow_uri=None dst_mlflow_uri=None",
     "copy.copy_run._copy": "src_run_id dst_experiment_name src_client=None dst_client=None",
     "client.client_utils.create_http_client": "client model_name=None",
@@ -75,6 +83,10 @@ OPTIONS = {
     "dst-notebook-dir",
     "export-run": "run-id! output-dir! notebook-formats",
     "import-run": "input-dir! experiment-name! import-source-tags? use-src-user-id? dst-notebook-dir mlmodel-fix?",
+    "export-model": "model! output-dir! stages versions export-latest-versions? export-version-model? "
+    "export-deleted-runs? export-permissions? notebook-formats",
+    "import-model": "input-dir! model! experiment-name! delete-model? import-permissions? import-source-tags? "
+    "await-creation-for verbose?",
     "copy-run": "run-id! experiment-name! src-mlflow-uri dst-mlflow-uri",
     "http-client": "api resource! method params data output-file",
 }
