@@ -16,6 +16,8 @@ SCRIPTS = {
     "copy-experiment": "copy.copy_experiment",
     "export-model": "model.export_model",
     "import-model": "model.import_model",
+    "export-model-version": "model_version.export_model_version",
+    "import-model-version": "model_version.import_model_version",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }

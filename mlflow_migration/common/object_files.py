@@ -14,6 +14,7 @@ from mlflow_migration.common.old_layouts import (
     canonical_model,
     canonical_points,
     canonical_run,
+    canonical_version_file,
 )
 
 T = TypeVar("T")
@@ -74,6 +75,14 @@ def read_model(directory: ExportDir) -> Dct:
     :raises BadDirectory: Its file can't be read; it is named.
     """
     return _read(directory, "model.json", canonical_model)
+
+
+def read_version(directory: ExportDir) -> Dct:
+    """Return the model version of a directory; see :func:`canonical_version`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(directory, "version.json", canonical_version_file)
 
 
 def read_info(directory: ExportDir, file: str) -> Optional[Dct]:

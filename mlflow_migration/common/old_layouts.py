@@ -316,6 +316,19 @@ def _artifact(item: Any) -> Dct:
     return {"path": path, "size": size, "sha256": _text(fields, "sha256", "info.artifacts.sha256")}
 
 
+def canonical_version_file(doc: Mapping[str, Any]) -> Dct:
+    """Return a model version out of its ``version.json``; see :func:`canonical_version`.
+
+    :param doc: The file, with or without envelope.
+    """
+    fields = _body(doc).get("model_version")
+    if fields is None:
+        raise BadDirectory("'model_version' is missing")
+    version = canonical_version(fields)
+    version["name"] = _text(version, "name", "model_version.name") or ""
+    return version
+
+
 def canonical_version(item: Any) -> Dct:
     """Return a version of a registered model as :func:`canonical_model` has it.
 

@@ -168,6 +168,7 @@ OPTIONS: Dict[str, Option] = {
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "model": Option(_WHICH, "Name of the registered model.", required=True),
+    "version": Option(_WHICH, "Number of the version.", required=True),
     "versions": Option(_WHICH, "Only these versions, comma separated; not together with --stages.", LIST),
     "stages": Option(
         _WHICH, f"Only versions in these stages, comma separated: {', '.join(STAGES)}.", _CommaList(STAGES)
@@ -176,6 +177,13 @@ OPTIONS: Dict[str, Option] = {
     "export_version_model": Option(
         _WHICH, "Also take the registry's own copy of each version's model, into version_models.", BOOL, False
     ),
+    "vrm_export_version_model": Option(
+        _WHICH, "Also take the registry's own copy of the version's model, into version_model.", BOOL, False
+    ),
+    "vrm_model_artifact_path": Option(
+        _WHICH, "Put that copy among the run's artifacts below this path, and make that the version's source."
+    ),
+    "skip_download_run_artifacts": Option(_WHICH, "Take no artifacts of the run and its logged models.", BOOL, False),
     "run_ids": Option(_WHICH, "Only these runs, comma separated.", LIST),
     "check_nested_runs": Option(_WHICH, "With --run-ids: take all descendants of these runs too.", BOOL, False),
     "filter": Option(_WHICH, 'Only runs that match MLflow\'s filter string, such as "metrics.rmse < 1".'),
@@ -194,6 +202,11 @@ OPTIONS: Dict[str, Option] = {
     ),
     "use_src_user_id": Option(_HOW, "Set the mlflow.user tag to the source run's user.", BOOL, False),
     "mlmodel_fix": Option(_HOW, "Write the new run and model ids into MLmodel files.", BOOL, True),
+    "create_model": Option(_HOW, "Create the registered model if it is absent.", BOOL, False),
+    "import_stages_and_aliases": Option(_HOW, "Set the stage and the aliases of the version.", BOOL, False),
+    "import_metadata": Option(
+        _HOW, "Give a registered model and an experiment that are created their description and tags.", BOOL, False
+    ),
     "on_version_conflict": Option(
         _HOW,
         "The destination has, or once had, another version with a number: fail the model, skip the version, or give it "

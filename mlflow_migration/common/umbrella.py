@@ -34,6 +34,12 @@ COMMANDS: Dict[str, Entry] = {
     "import-model": Entry(
         "model.import_model", "Import a registered model with its versions and their runs from a directory."
     ),
+    "export-model-version": Entry(
+        "model_version.export_model_version", "Export one version of a registered model with its run to a directory."
+    ),
+    "import-model-version": Entry(
+        "model_version.import_model_version", "Import one version of a registered model with its run from a directory."
+    ),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }
 

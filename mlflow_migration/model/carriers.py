@@ -17,7 +17,7 @@ from mlflow_migration.common.object_files import read_info, read_logged_model, r
 from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.model.holder import FOLDER, hold
-from mlflow_migration.model.model_exporter import MODEL_FILE, VERSION_MODELS
+from mlflow_migration.model.model_exporter import MODEL_FILE, MODEL_LAYOUT, VERSION_MODELS, Layout
 from mlflow_migration.model.sources import RUN, Place, locate, model_ids
 from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import RunImporter
@@ -58,13 +58,18 @@ class Carriers:
     :param directory: Of the registered model.
     :param run_dirs: Ids and directories of its runs.
     :param model_dirs: Those of its logged models.
+    :param layout: Where copies of models lie in it.
     :raises BadDirectory: ``model.json`` can't be read.
     """
 
     def __init__(
-        self, directory: ExportDir, run_dirs: List[Tuple[str, ExportDir]], model_dirs: List[Tuple[str, ExportDir]]
+        self,
+        directory: ExportDir,
+        run_dirs: List[Tuple[str, ExportDir]],
+        model_dirs: List[Tuple[str, ExportDir]],
+        layout: Layout = MODEL_LAYOUT,
     ) -> None:
-        self._directory = directory
+        self._directory, self._layout = directory, layout
         self._runs: Dict[str, _Files] = {}
         self._models: Dict[str, _Files] = {}
         self._run_roots: Dict[str, str] = {}
@@ -180,11 +185,11 @@ class Carriers:
     def _own_copy(self, version: Json) -> Optional[_Files]:
         number = version["version"]
         listed = self._own.get(number)
-        place = self._directory.sub(VERSION_MODELS)
+        folder = self._layout.own_copy(number)
         if listed is None:
             # another tool lists none
-            listed = [{"path": path, "size": size} for path, size in place.sub(number).files()]
-        return _Files(place, number, listed) if listed else None
+            listed = [{"path": path, "size": size} for path, size in self._directory.files(folder)]
+        return _Files(self._directory, folder, listed) if listed else None
 
 
 def _files(place: ExportDir, info: Optional[Json]) -> _Files:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import Registry
@@ -24,8 +24,8 @@ from mlflow_migration.model.model_exporter import IS_PROMPT, MODEL_FILE
 from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
 from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
-from mlflow_migration.run.run_batch import import_batch
-from mlflow_migration.run.run_importer import RunImporter
+from mlflow_migration.run.run_batch import Found, import_batch
+from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 
 
 def import_one_model(
@@ -58,11 +58,34 @@ def import_one_model(
     if conflicts:
         importer.refuse(conflicts)
         return
-    experiment = destination_experiment(tracking, job, experiment_name, {})
+    import_with_runs(tracking, registry, job, importer, carriers, found, experiment_name, {}, settings, id_map, delete)
+
+
+def import_with_runs(
+    tracking: Tracking,
+    registry: Registry,
+    job: Job,
+    importer: RegisteredModelImporter,
+    carriers: Carriers,
+    found: Tuple[Found, Found],
+    experiment_name: str,
+    experiment_tags: Mapping[str, str],
+    settings: ImportSettings,
+    id_map: IdMap,
+    delete: bool = False,
+) -> None:
+    """Import the runs and logged models of a directory, then the versions that are made from them.
+
+    :param importer: The importer of the registered model, prepared.
+    :param carriers: What the directory has for the versions.
+    :param found: Ids and directories of its runs and logged models.
+    :param experiment_tags: Tags of the experiment if it is created.
+    :param delete: Delete the destination's model first.
+    :raises BadInput: The experiment can't be written to.
+    """
+    experiment = destination_experiment(tracking, job, experiment_name, experiment_tags)
     if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
         raise BadInput(f"The destination's experiment '{experiment_name}' is deleted; restore it or name another one.")
-    if delete and not job.dry_run:
-        registry.delete_model(name)
     experiment_id = str((experiment or {}).get("experiment_id", ""))
     existed = experiment is not None and not experiment.get("created")
     models = model_importer(tracking, job, experiment_id, id_map, settings)
@@ -71,6 +94,14 @@ def import_one_model(
         runs.load()
     import_batch(job, runs, models, found, existed=existed)
     carriers.arrive(tracking, registry, job, experiment_id, runs, models)
+    if delete and not job.dry_run:
+        failed = sum(job.ledger.counts.get(kind, {}).get("failed", 0) for kind in ("run", "logged_model", "artifact"))
+        if failed:
+            importer.refuse(
+                [f"the destination's model is not deleted, as {failed} of what it needs could not be imported"]
+            )
+            return
+        registry.delete_model(importer.name)
     importer.import_model(carriers)
 
 

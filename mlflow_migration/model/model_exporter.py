@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.registry import HAS_NO_STAGE, Registry
@@ -29,6 +29,27 @@ IS_PROMPT = "mlflow.prompt.is_prompt"
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where things lie in a directory.
+
+    :param run: Gives the directory of a run.
+    :param own_copy: Gives the folder with the registry's copy of a version's model, by number.
+    """
+
+    run: Callable[[ExportDir, str], ExportDir]
+    own_copy: Callable[[str], str]
+
+
+MODEL_LAYOUT = Layout(
+    lambda directory, run_id: directory.sub(safe_name(run_id)), lambda number: f"{VERSION_MODELS}/{number}"
+)
+"""Of a registered model with all its versions."""
+
+VERSION_LAYOUT = Layout(lambda directory, run_id: directory.sub("run"), lambda number: "version_model")
+"""Of one version."""
+
+
+@dataclass(frozen=True)
 class VersionSelection:
     """Which versions of a model are taken, and with what.
 
@@ -36,12 +57,14 @@ class VersionSelection:
     :param stages: Only those in one of these stages, named in any case.
     :param latest: Only the latest of each stage.
     :param own_copies: Take the registry's own copy of each one's model too.
+    :param tells: Record the versions that are left out.
     """
 
     numbers: Tuple[str, ...] = ()
     stages: Tuple[str, ...] = ()
     latest: bool = False
     own_copies: bool = False
+    tells: bool = True
 
     def left_out(self, versions: Sequence[Json]) -> Dict[str, str]:
         """Return the option that leaves a version out, by number, for those that are left out."""
@@ -90,6 +113,7 @@ class ModelExporter:
     :param settings: How runs are exported.
     :param selection: Which versions are taken.
     :param script: Name of the command, for the files.
+    :param layout: Where things lie in the directory.
     """
 
     def __init__(
@@ -100,8 +124,9 @@ class ModelExporter:
         settings: ExportSettings,
         selection: VersionSelection,
         script: str,
+        layout: Layout = MODEL_LAYOUT,
     ) -> None:
-        self._tracking, self._registry, self._job = tracking, registry, job
+        self._tracking, self._registry, self._job, self._layout = tracking, registry, job, layout
         self._settings, self._selection, self._script = settings, selection, script
         self._saved: Dict[str, List[Json]] = {}  # artifacts of the registry's copies that the directory has
 
@@ -154,12 +179,13 @@ class ModelExporter:
 
     def _chosen(self, name: str) -> List[_Version]:
         there = self._registry.versions(name)
-        self._job.ledger.expect("model_version", len(there))
         missing = sorted(set(self._selection.numbers) - {str(version["version"]) for version in there})
         if missing:
             raise BadInput(f"The registered model '{name}' has no version {', '.join(missing)}.")
         left_out = self._selection.left_out(there)
-        for number, option in left_out.items():
+        told = left_out if self._selection.tells else {}
+        self._job.ledger.expect("model_version", len(there) - len(left_out) + len(told))
+        for number, option in told.items():
             self._job.ledger.record("model_version", "skipped", f"{name}/{number}", reason=option)
         return [_Version(version) for version in there if str(version["version"]) not in left_out]
 
@@ -167,7 +193,11 @@ class ModelExporter:
 
     def _export_runs(self, versions: Sequence[_Version], directory: ExportDir) -> RunExporter:
         exporter = RunExporter(
-            self._tracking, self._job, self._settings, self._script, lambda run_id: directory.sub(safe_name(run_id))
+            self._tracking,
+            self._job,
+            self._settings,
+            self._script,
+            lambda run_id: self._layout.run(directory, run_id),
         )
         ids = list(dict.fromkeys(v.doc["run_id"] for v in versions if v.doc.get("run_id")))
         runs: Dict[str, Json] = {}
@@ -242,7 +272,7 @@ class ModelExporter:
         """Take a version's model out of the registry's own place, if nothing else carries it or that is asked for."""
         source = version.doc.get("source") or ""
         is_carried = locate(source, version.location, carried, models) is not None
-        if (is_carried and not self._selection.own_copies) or self._settings.skip_artifacts:
+        if (is_carried or self._settings.skip_artifacts) and not self._selection.own_copies:
             return
         uri = version.location or source
         place = locate(source, version.location, found, models)
@@ -259,7 +289,7 @@ class ModelExporter:
         if self._job.dry_run:
             return
         before = {"artifacts": self._saved.get(version.number, [])}
-        saved = Downloads(self._job, version.key, directory, f"{VERSION_MODELS}/{version.number}", before)
+        saved = Downloads(self._job, version.key, directory, self._layout.own_copy(version.number), before)
         version.artifacts = saved.fetch(store, listed, chosen, self._settings.recheck, version.problems)
         version.gone = saved.gone
 

@@ -25,12 +25,20 @@ _SET_BY_SERVER = ("creation_timestamp", "last_updated_timestamp", "user_id", "ru
 class VersionSettings:
     """How versions get their numbers.
 
-    :param on_conflict: ``fail``, ``skip`` or ``renumber``.
+    :param on_conflict: ``fail``, ``skip`` or ``renumber``; ``next`` gives each new version the next free number, also
+        where its own is free.
     :param fill_always: Fill gaps of any size.
+    :param of_model: Bring description and tags of the registered model up to date; without it they are set only by
+        ``when_created``.
+    :param when_created: Give a registered model that is created its description and tags.
+    :param names: Set aliases and stages.
     """
 
     on_conflict: str = "fail"
     fill_always: bool = False
+    of_model: bool = True
+    when_created: bool = True
+    names: bool = True
 
 
 @dataclass
@@ -67,7 +75,7 @@ class RegisteredModelImporter:
         self, registry: Registry, job: Job, settings: ImportSettings, how: VersionSettings, id_map: IdMap, name: str
     ) -> None:
         self._registry, self._job, self._settings, self._how = registry, job, settings, how
-        self._id_map, self._name = id_map, name
+        self._id_map, self.name = id_map, name
         self._scope = f"models:/{name}"
         self.numbers: Dict[str, str] = {}
         """Destination's number by the source's number."""
@@ -82,18 +90,21 @@ class RegisteredModelImporter:
         :return: Conflicts of numbers, if these are to fail the model: then :meth:`refuse` it.
         """
         self._doc = doc
-        self._there = None if anew else self._registry.model(self._name)
-        there = self._registry.versions(self._name) if self._there is not None else []
-        self._taken = Numbers(self._registry, self._name, there, self._how.fill_always)
+        self._there = None if anew else self._registry.model(self.name)
+        there = self._registry.versions(self.name) if self._there is not None else []
+        self._taken = Numbers(self._registry, self.name, there, self._how.fill_always)
         by_id = {version_id(version): version for version in there}
         by_key = {tag_dict(version.get("tags")).get(VERSION_KEY, ""): version for version in there}
         self._versions = [self._known(source, by_id, by_key) for source in doc["versions"]]
         return self._conflicts() if self._how.on_conflict == "fail" else []
 
     def refuse(self, conflicts: List[str]) -> None:
-        """Record that nothing of the model is imported, as numbers are taken."""
+        """Record that nothing of the model is imported.
+
+        :param conflicts: Why.
+        """
         more = "" if len(conflicts) < 4 else f" and {len(conflicts) - 3} more"
-        ex = NumberTaken(f"{'; '.join(conflicts[:3])}{more}: nothing of it was imported; see --on-version-conflict")
+        ex = NumberTaken(f"{'; '.join(conflicts[:3])}{more}: no version was imported")
         self._expect()
         for version in self._versions:
             self._job.failed("model_version", version.key, ex)
@@ -163,19 +174,21 @@ class RegisteredModelImporter:
                 self._job.failed("model_version", version.key, ex)
         if self._taken.filled:
             self._job.ledger.note(
-                f"{self._taken.filled} numbers of versions of '{self._name}' are left free as they are at the source."
+                f"{self._taken.filled} numbers of versions of '{self.name}' are left free as they are at the source."
             )
         self._finish_model(model, created)
 
     def _create(self) -> Json:
         model = self._doc["model"]
         try:
-            return self._registry.create_model(self._name, self._model_tags(), model["description"])
+            if not self._how.when_created:
+                return self._registry.create_model(self.name, {}, "")
+            return self._registry.create_model(self.name, self._model_tags(), model["description"])
         except Refused as ex:
             if ex.http_status_code != 400:
                 raise
             # a value is refused: the model first, then its values one by one
-            return self._registry.create_model(self._name, {}, "")
+            return self._registry.create_model(self.name, {}, "")
 
     def _model_tags(self) -> Dict[str, str]:
         model, tags = self._doc["model"], dict(self._doc["model"]["tags"])
@@ -186,37 +199,43 @@ class RegisteredModelImporter:
         return tags
 
     def _finish_model(self, model: Json, created: bool) -> None:
-        aliases, problems = self._aliases()
+        aliases, problems = self._aliases() if self._how.names else ({}, [])
         if self._there is None:  # a dry run
-            self._job.ledger.record("registered_model", "copied", model["name"], name=self._name)
+            self._job.ledger.record("registered_model", "copied", model["name"], name=self.name)
             return
-        tags = self._model_tags()
+        follows = self._how.of_model or (created and self._how.when_created)
+        tags, description = (self._model_tags(), model["description"]) if follows else ({}, "")
         entry = self._id_map.find("registered_model", self._scope, model["name"])
-        there = self._registry.model(self._name) or self._there
-        known = created or entry is not None
-        wanted = _state(model["description"], tags, known, aliases=aliases)
+        there = self._registry.model(self.name) or self._there
+        known = (created or entry is not None) and follows
+        wanted = _state(description, tags, known, aliases=aliases)
         now = _state(there.get("description") or "", tag_dict(there.get("tags")), known, aliases=_aliases_of(there))
         base = now if created else entry["base"] if entry is not None else None
+        if not self._how.of_model:  # what is not of these versions is nobody's business
+            now = {name: value for name, value in now.items() if name in wanted}
+            base = None if base is None else {name: value for name, value in base.items() if name in wanted}
         todo = plan(wanted, now, base, self._settings.overwrite, unfinished=False)
+        if base is None:  # a model that was there before is somebody's own, and may have more
+            todo.differs = [name for name in todo.differs if name in wanted]
         missing: List[str] = []
 
         def write(name: str) -> None:
             kind, _, key = name.partition(":")
             if kind == "description":
-                self._registry.describe_model(self._name, model["description"])
+                self._registry.describe_model(self.name, model["description"])
             elif kind == "alias":
-                self._registry.set_alias(self._name, key, aliases[key])
+                self._registry.set_alias(self.name, key, aliases[key])
             else:
-                self._registry.set_model_tag(self._name, key, tags[key])
+                self._registry.set_model_tag(self.name, key, tags[key])
 
         def drop(name: str) -> None:
             kind, _, key = name.partition(":")
-            (self._registry.delete_alias if kind == "alias" else self._registry.delete_model_tag)(self._name, key)
+            (self._registry.delete_alias if kind == "alias" else self._registry.delete_model_tag)(self.name, key)
 
         self._carry_out(todo, model["name"], tags, write, drop, missing, problems)
         if not self._job.dry_run:
             self._id_map.record(
-                "registered_model", self._scope, model["name"], self._name,
+                "registered_model", self._scope, model["name"], self.name,
                 base=settled(wanted, base, todo, missing), original=original(model, *_SET_BY_SERVER),
                 options=options_of(entry, import_source_tags=self._settings.source_tags),
             )  # fmt: skip
@@ -233,7 +252,7 @@ class RegisteredModelImporter:
         )
         reasons = problems + ([left_alone(todo.differs, base)] if todo.differs else [])
         self._job.ledger.record(
-            "registered_model", status, model["name"], dst_id=self._name, name=self._name,
+            "registered_model", status, model["name"], dst_id=self.name, name=self.name,
             reason="; ".join(reasons) or None, losses=["values"] if missing else [],
         )  # fmt: skip
 
@@ -275,21 +294,24 @@ class RegisteredModelImporter:
         assert version.dst is not None
         number = str(version.dst["version"])
         self.numbers[doc["version"]] = number
-        wanted = _state(doc["description"], version.tags, base is not None, stage=doc["current_stage"])
+        stage = doc["current_stage"] if self._how.names else version.dst.get("current_stage") or ""
+        wanted = _state(doc["description"], version.tags, base is not None, stage=stage)
         there = _version_state(version.dst, base is not None)
+        if base is not None and not self._how.names:
+            base = {**base, **{name: there[name] for name in ("stage",) if name in there}}
         todo = plan(wanted, there, base, self._settings.overwrite, unfinished=False)
 
         def write(name: str) -> None:
             kind, _, key = name.partition(":")
             if kind == "description":
-                self._registry.describe_version(self._name, number, doc["description"])
+                self._registry.describe_version(self.name, number, doc["description"])
             elif kind == "stage":
-                self._registry.set_stage(self._name, number, doc["current_stage"] or HAS_NO_STAGE)
+                self._registry.set_stage(self.name, number, doc["current_stage"] or HAS_NO_STAGE)
             else:
-                self._registry.set_version_tag(self._name, number, key, version.tags[key])
+                self._registry.set_version_tag(self.name, number, key, version.tags[key])
 
         def drop(name: str) -> None:
-            self._registry.delete_version_tag(self._name, number, name.partition(":")[2])
+            self._registry.delete_version_tag(self.name, number, name.partition(":")[2])
 
         self._carry_out(todo, version.key, version.tags, write, drop, version.missing, version.problems)
         self._record_version(version, todo, wanted, base, options)
@@ -304,7 +326,10 @@ class RegisteredModelImporter:
         doc = version.doc
         number: Optional[int] = int(doc["version"])
         try:
-            self._taken.check(int(doc["version"]))
+            if self._how.on_conflict == "next":
+                number = None
+            else:
+                self._taken.check(int(doc["version"]))
         except NumberTaken:
             if self._how.on_conflict != "renumber":
                 raise
@@ -313,7 +338,7 @@ class RegisteredModelImporter:
         version.problems += place.problems
         version.missing += ["artifacts"] * bool(place.problems)
         tags = {**version.tags, VERSION_KEY: version_id(doc)}
-        body: Json = {"name": self._name, "source": place.source, "tags": tag_list(tags)}
+        body: Json = {"name": self.name, "source": place.source, "tags": tag_list(tags)}
         optional = {
             "run_id": place.run_id,
             "model_id": place.model_id,
@@ -330,7 +355,7 @@ class RegisteredModelImporter:
             bare = {key: value for key, value in body.items() if key != "description"}
             version.dst = self._made({**bare, "tags": tag_list({VERSION_KEY: tags[VERSION_KEY]})}, number)
         version.created = True
-        if str(version.dst["version"]) != doc["version"]:
+        if str(version.dst["version"]) != doc["version"] and self._how.on_conflict != "next":
             version.problems.append(f"it has the number {version.dst['version']}, as {doc['version']} was taken")
         return version.dst
 
@@ -375,7 +400,7 @@ class RegisteredModelImporter:
             if lost
         ]
         self._job.ledger.record(
-            "model_version", status, version.key, dst_id=f"{self._name}/{version.dst['version']}",
+            "model_version", status, version.key, dst_id=f"{self.name}/{version.dst['version']}",
             reason="; ".join(reasons) or None, losses=losses,
         )  # fmt: skip
 

@@ -52,7 +52,9 @@ class Numbers:
         :raises GapTooLarge: Too many numbers would have to be skipped.
         """
         if number in self._used:
-            raise NumberTaken(f"the destination has another version {number} of '{self._name}'")
+            raise NumberTaken(
+                f"the destination has another version {number} of '{self._name}' (see --on-version-conflict)"
+            )
         if number <= self._last:
             raise NumberTaken(self._passed(number))
         gap = number - max(self._last, after) - 1
@@ -60,7 +62,10 @@ class Numbers:
             raise GapTooLarge(f"{gap} numbers are missing before {number}; --fill-gaps always skips as many")
 
     def _passed(self, number: int) -> str:
-        return f"the destination has gone past number {number} of '{self._name}', and gives none twice"
+        return (
+            f"the destination has gone past number {number} of '{self._name}', and gives none twice"
+            " (see --on-version-conflict)"
+        )
 
     def create(self, body: Json, number: Optional[int]) -> Json:
         """Create a version.

@@ -129,6 +129,7 @@ def _check_copies(stage: Stage) -> None:
     ).json()["registered_model"]
     assert found["aliases"] == [{"alias": "champion", "version": "1"}]
     assert set(_runs(destination, stage.name("sklearn-wine-models"))) == {"sweep"}
+    assert set(_runs(destination, stage.name("sklearn-wine-production"))) == {"sweep"}
     assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}
@@ -164,6 +165,9 @@ def _check_files(stage: Stage) -> None:
     assert set(written["info"]) == set(shown[4]["info"]) - {"version_models"}
     assert set(written["mlflow"]["registered_model"]) == set(model)
     assert set(written["mlflow"]["registered_model"]["versions"][0]) == set(model["versions"][0])
+    written = json.loads((stage.folder / "version" / "version.json").read_text(encoding="utf-8"))
+    documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## model.json")[2]
+    assert all(f"`{key}`" in documented for key in written["info"])
     entries = _lines(stage.folder / "experiment" / "id_map.jsonl") + _lines(stage.folder / "model" / "id_map.jsonl")
     documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## id_map.jsonl")[2]
     assert all(f"`{key}`" in documented for entry in entries for key in entry)

@@ -15,6 +15,7 @@ BELOW = {
     "run": {"logged_model", "common", "client"},
     "experiment": {"run", "logged_model", "common", "client"},
     "model": {"run", "logged_model", "common", "client"},
+    "model_version": {"model", "run", "logged_model", "common", "client"},
     "copy": {"experiment", "run", "logged_model", "common", "client"},
 }
 # a script like the others, but its classes are the client's

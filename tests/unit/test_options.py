@@ -267,6 +267,10 @@ def arguments(server, tmp_path):
     (tmp_path / "model" / "version_models" / "1" / "MLmodel").write_text("flavors: {}")
     model = {"registered_model": {"name": "m", "versions": [{"version": "1", "name": "m"}]}}
     (tmp_path / "model" / "model.json").write_text(json.dumps({"mlflow": model}))
+    (tmp_path / "version" / "version_model").mkdir(parents=True)
+    (tmp_path / "version" / "version_model" / "MLmodel").write_text("flavors: {}")
+    version = {"model_version": {"version": "1", "name": "m"}}
+    (tmp_path / "version" / "version.json").write_text(json.dumps({"mlflow": version}))
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -285,6 +289,10 @@ def arguments(server, tmp_path):
         "export-model": [[*one, "--model", "m", "--output-dir", tmp_path / "out"]],
         "import-model": [
             [*one, "--model", "there", "--experiment-name", "there", "--input-dir", tmp_path / "model", "--dry-run"]
+        ],
+        "export-model-version": [[*one, "--model", "m", "--version", "1", "--output-dir", tmp_path / "out"]],
+        "import-model-version": [
+            [*one, "--model", "m", "--experiment-name", "there", "--input-dir", tmp_path / "version", "--dry-run"]
         ],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }

@@ -39,6 +39,14 @@ FUNCTIONS = {
         "model_name experiment_name input_dir delete_model=False import_permissions=False import_source_tags=False "
         "verbose=False await_creation_for=None mlflow_client=None"
     ),
+    "model_version.export_model_version.export_model_version": (
+        "model_name version output_dir export_version_model=False vrm_model_artifact_path='' "
+        "skip_download_run_artifacts=False export_permissions=False notebook_formats=None mlflow_client=None"
+    ),
+    "model_version.import_model_version.import_model_version": (
+        "model_name experiment_name input_dir create_model=False import_permissions=False import_source_tags=False "
+        "import_stages_and_aliases=True import_metadata=False [model_id=None] mlflow_client=None"
+    ),
     "copy.copy_run.copy": "src_run_id dst_experiment_name src_mlflow_uri=None dst_mlflow_uri=None",
     "copy.copy_run._copy": "src_run_id dst_experiment_name src_client=None dst_client=None",
     "client.client_utils.create_http_client": "client model_name=None",
@@ -87,6 +95,10 @@ OPTIONS = {
     "export-deleted-runs? export-permissions? notebook-formats",
     "import-model": "input-dir! model! experiment-name! delete-model? import-permissions? import-source-tags? "
     "await-creation-for verbose?",
+    "export-model-version": "model! version! output-dir! vrm-export-version-model? vrm-model-artifact-path "
+    "skip-download-run-artifacts? export-permissions? notebook-formats",
+    "import-model-version": "model! experiment-name! input-dir! create-model? import-permissions? "
+    "import-source-tags? import-stages-and-aliases? import-metadata?",
     "copy-run": "run-id! experiment-name! src-mlflow-uri dst-mlflow-uri",
     "http-client": "api resource! method params data output-file",
 }
