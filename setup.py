@@ -18,6 +18,7 @@ SCRIPTS = {
     "import-model": "model.import_model",
     "export-model-version": "model_version.export_model_version",
     "import-model-version": "model_version.import_model_version",
+    "copy-model": "copy.copy_model",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }

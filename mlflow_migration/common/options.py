@@ -157,6 +157,14 @@ OPTIONS: Dict[str, Option] = {
         "Destination server or local store; default: MLFLOW_MIGRATION_DST_TRACKING_URI, then MLFLOW_TRACKING_URI.",
         spellings=("--dst-tracking-uri",),
     ),
+    "src_registry_uri": Option(
+        _WHERE,
+        "Server with the source's registry; default: MLFLOW_MIGRATION_SRC_REGISTRY_URI, then the source.",
+    ),
+    "dst_registry_uri": Option(
+        _WHERE,
+        "Server with the destination's registry; default: MLFLOW_MIGRATION_DST_REGISTRY_URI, then the destination.",
+    ),
     "output_dir": Option(
         _WHERE,
         "Directory to export to: local, dbfs:/ (on a cluster), /Volumes, s3://, gs:// or abfss://.",
@@ -168,6 +176,11 @@ OPTIONS: Dict[str, Option] = {
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "model": Option(_WHICH, "Name of the registered model.", required=True),
+    "src_model": Option(_WHICH, "Name of the source's registered model.", required=True),
+    "dst_model": Option(_WHICH, "Name of the destination's registered model; default: that of the source's."),
+    "dst_experiment_name": Option(
+        _WHICH, "Destination experiment of the runs; it is created if absent.", required=True
+    ),
     "version": Option(_WHICH, "Number of the version.", required=True),
     "versions": Option(_WHICH, "Only these versions, comma separated; not together with --stages.", LIST),
     "stages": Option(

@@ -40,6 +40,9 @@ COMMANDS: Dict[str, Entry] = {
     "import-model-version": Entry(
         "model_version.import_model_version", "Import one version of a registered model with its run from a directory."
     ),
+    "copy-model": Entry(
+        "copy.copy_model", "Copy a registered model with its versions and their runs, also to another server."
+    ),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }
 

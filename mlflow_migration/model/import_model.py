@@ -57,6 +57,10 @@ def import_one_model(
     conflicts = importer.prepare(doc, anew=delete)
     if conflicts:
         importer.refuse(conflicts)
+        for kind, objects in zip(("run", "logged_model"), found):
+            job.ledger.expect(kind, len(objects))
+            for object_id, _ in objects:
+                job.ledger.record(kind, "skipped", object_id, reason="its registered model was not imported")
         return
     import_with_runs(tracking, registry, job, importer, carriers, found, experiment_name, {}, settings, id_map, delete)
 

@@ -159,7 +159,7 @@ def test_conflicts(moves: ModelMoves, experiment_name: str, hidden: bool) -> Non
     assert "2 of" in moves.reasons("model_version") or "number 1" in moves.reasons("model_version")
     assert numbers_of(moves.dst, experiment_name) == before
     if not hidden:
-        assert "run" not in failed
+        assert failed["run"] == {"skipped": 1}
         skipped = moves.load(experiment_name, "--on-version-conflict", "skip")
         assert skipped["model_version"] == {"skipped": 2, "copied": 1}
         assert numbers_of(moves.dst, experiment_name) == [1, 2, 3]
@@ -304,3 +304,30 @@ def test_back_home(moves: ModelMoves, run_script: Callable[..., Result], experim
     back = counts_of(home.script(command[0], *command[1:3], "--input-dir", tmp_path / "back", *to))
     assert back["model_version"] == {"unchanged": len(numbers)}
     assert numbers_of(moves.src, experiment_name) == sorted(map(int, numbers.values()))
+
+
+def test_copy(moves: ModelMoves, run_script: Callable[..., Result], experiment_name: str, tmp_path: Path) -> None:
+    """In one command, also under another name on the same server; repeated, nothing is made twice."""
+    made = Models(moves.src, experiment_name)
+    numbers = made.everything(mlflow3=True)
+    for to, name in ((moves.dst, experiment_name), (moves.src, experiment_name + " 2")):
+        command = (
+            "copy-model", "--src-mlflow-uri", moves.src.uri, "--dst-mlflow-uri", to.uri, "--src-model", experiment_name,
+            "--dst-model", name, "--dst-experiment-name", f"{name} runs", "--report-dir", tmp_path / "report",
+        )  # fmt: skip
+        foretold = run_script(*command, "--dry-run")
+        first = counts_of(run_script(*command))
+        assert counts_of(foretold) == first
+        assert first["model_version"] == {"copied": len(numbers)}
+        assert model_differences((moves.src.uri, experiment_name), (to.uri, name)) == []
+        again = counts_of(run_script(*command))
+        assert again["model_version"] == {"unchanged": len(numbers)}
+        assert set(again["run"]) == {"unchanged", "skipped"}  # the deleted one
+    Models(moves.dst, experiment_name + " 3").version("s3://bucket/other")
+    command = (*command[:3], "--dst-mlflow-uri", moves.dst.uri, *command[5:7])
+    where = ("--dst-model", experiment_name + " 3", "--dst-experiment-name", "never made")
+    refused = run_script(*command, *where, "--report-dir", tmp_path / "other report", check=1)
+    assert counts_of(refused)["model_version"] == {"failed": len(numbers)}
+    assert "do not reconcile" not in refused.stdout
+    same = ("--dst-model", experiment_name, "--dst-experiment-name", "x", "--dst-mlflow-uri", moves.src.uri)
+    assert "same registered model" in run_script(*command, *same, check=2).stderr

@@ -18,7 +18,7 @@ from mlflow_migration.common.umbrella import COMMANDS, load
 from tests.documents import ROOT, Block, blocks, commands, documents, prose, sections
 
 TOOLS = ("single.md", "copy.md", "tools.md")
-COMMON_HEADINGS = {"single.md": "Options of all tools", "copy.md": "Options of both tools"}
+COMMON_HEADINGS = {"single.md": "Options of all tools", "copy.md": "Options of all copy tools"}
 ALL_BLOCKS = [block for document in documents() for block in blocks(document)]
 
 

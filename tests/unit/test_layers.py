@@ -16,7 +16,7 @@ BELOW = {
     "experiment": {"run", "logged_model", "common", "client"},
     "model": {"run", "logged_model", "common", "client"},
     "model_version": {"model", "run", "logged_model", "common", "client"},
-    "copy": {"experiment", "run", "logged_model", "common", "client"},
+    "copy": {"model_version", "model", "experiment", "run", "logged_model", "common", "client"},
 }
 # a script like the others, but its classes are the client's
 EXCEPTIONS = {("client/http_client.py", "common.cli")}

@@ -294,6 +294,7 @@ def arguments(server, tmp_path):
         "import-model-version": [
             [*one, "--model", "m", "--experiment-name", "there", "--input-dir", tmp_path / "version", "--dry-run"]
         ],
+        "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }
 

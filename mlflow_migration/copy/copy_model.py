@@ -1,0 +1,59 @@
+"""Copies one registered model with its versions and their runs, also to another server."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.servers import open_registry
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
+from mlflow_migration.model.export_model import SCRIPT, selection_of
+from mlflow_migration.model.import_model import import_one_model
+from mlflow_migration.model.model_exporter import ModelExporter
+from mlflow_migration.run.export_run import settings_of as export_settings
+
+
+def copy_one_model(job: Job, src: Tracking, dst: Tracking, options: Mapping[str, Any], id_map: IdMap) -> None:
+    """Copy a registered model with its versions, their runs and logged models.
+
+    :param options: Those of the command.
+    :raises BadInput: There is no such model, or the destination can't take it.
+    """
+    name, new_name = options["src_model"], options.get("dst_model") or options["src_model"]
+    selection, workers = selection_of(options), options["workers"]
+    with open_registry(src, options["src_registry_uri"], "src", two_sided=True, workers=workers) as src_registry:
+        with open_registry(
+            dst, options["dst_registry_uri"], "dst", two_sided=True, workers=workers, dry_run=job.dry_run
+        ) as dst_registry, way_station(None if job.dry_run else options.get("temp_dir")) as directory:
+            if src_registry.identity == dst_registry.identity and name == new_name:
+                raise BadInput("Source and destination are the same registered model of the same server.")
+            half = export_half(job)
+            half.dry_run = False  # what would be done can only be told from what is there
+            exporter = ModelExporter(src, src_registry, half, export_settings(options), selection, SCRIPT)
+            exporter.export(name, directory)
+            facts = {**options, "model": new_name, "experiment_name": options["dst_experiment_name"]}
+            import_one_model(dst, dst_registry, import_half(job), directory, facts, id_map)
+
+
+@command(
+    "copy-model", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "src_model", "dst_model",
+    "dst_experiment_name", "versions", "stages", "export_latest_versions", "export_version_model",
+    "export_deleted_runs", "on_version_conflict", "fill_gaps", "include_artifacts", "exclude_artifacts",
+    "max_artifact_size", "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused",
+    "on_destination_change", "recheck", "require_admin", "temp_dir",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+
+    def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap) -> None:
+        copy_one_model(job, src, dst, options, id_map)
+
+    return run_copy("copy-model", options, "runs", work)
+
+
+if __name__ == "__main__":
+    main()
