@@ -19,6 +19,7 @@ SCRIPTS = {
     "export-model-version": "model_version.export_model_version",
     "import-model-version": "model_version.import_model_version",
     "copy-model": "copy.copy_model",
+    "copy-model-version": "copy.copy_model_version",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }

@@ -179,8 +179,10 @@ OPTIONS: Dict[str, Option] = {
     "src_model": Option(_WHICH, "Name of the source's registered model.", required=True),
     "dst_model": Option(_WHICH, "Name of the destination's registered model; default: that of the source's."),
     "dst_experiment_name": Option(
-        _WHICH, "Destination experiment of the runs; it is created if absent.", required=True
+        _WHICH,
+        "Destination experiment of the runs; it is created if absent. Without it copy-model-version copies no run.",
     ),
+    "src_version": Option(_WHICH, "Number of the source's version.", required=True),
     "version": Option(_WHICH, "Number of the version.", required=True),
     "versions": Option(_WHICH, "Only these versions, comma separated; not together with --stages.", LIST),
     "stages": Option(
@@ -220,6 +222,8 @@ OPTIONS: Dict[str, Option] = {
     "import_metadata": Option(
         _HOW, "Give a registered model and an experiment that are created their description and tags.", BOOL, False
     ),
+    "copy_stages_and_aliases": Option(_HOW, "Set the stage and the aliases of the version.", BOOL, False),
+    "copy_lineage_tags": Option(_HOW, "Set tags that say where the version came from.", BOOL, False),
     "on_version_conflict": Option(
         _HOW,
         "The destination has, or once had, another version with a number: fail the model, skip the version, or give it "
@@ -240,6 +244,9 @@ OPTIONS: Dict[str, Option] = {
         "skip",
     ),
     "export_permissions": Option(_DATABRICKS, "Export access permissions.", BOOL, False),
+    "copy_permissions": Option(
+        _DATABRICKS, "Grant the source's permissions on a registered model that is created.", BOOL, False
+    ),
     "import_permissions": Option(_DATABRICKS, "Grant the exported access permissions at the destination.", BOOL, False),
     "notebook_formats": Option(
         _DATABRICKS,

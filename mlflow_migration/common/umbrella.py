@@ -43,6 +43,9 @@ COMMANDS: Dict[str, Entry] = {
     "copy-model": Entry(
         "copy.copy_model", "Copy a registered model with its versions and their runs, also to another server."
     ),
+    "copy-model-version": Entry(
+        "copy.copy_model_version", "Copy one version of a registered model to any registered model."
+    ),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }
 

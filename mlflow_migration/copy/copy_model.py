@@ -24,6 +24,8 @@ def copy_one_model(job: Job, src: Tracking, dst: Tracking, options: Mapping[str,
     :raises BadInput: There is no such model, or the destination can't take it.
     """
     name, new_name = options["src_model"], options.get("dst_model") or options["src_model"]
+    if not options.get("dst_experiment_name"):
+        raise BadInput("The runs of the versions need a place: give --dst-experiment-name.")
     selection, workers = selection_of(options), options["workers"]
     with open_registry(src, options["src_registry_uri"], "src", two_sided=True, workers=workers) as src_registry:
         with open_registry(

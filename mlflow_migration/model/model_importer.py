@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, NotFound, Refused, describe
 from mlflow_migration.client.registry import HAS_NO_STAGE, VERSION_KEY, Registry, version_id
@@ -12,12 +12,13 @@ from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, origi
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.source_tags import mk_source_tags_mlflow_tag, set_source_tags_for_field
 from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled, short
-from mlflow_migration.model.carriers import Carriers
+from mlflow_migration.model.carriers import Source
 from mlflow_migration.model.version_numbers import GapTooLarge, Numbers, NumberTaken
 from mlflow_migration.run.run_importer import ImportSettings
 
 Json = Dict[str, Any]
 
+_LINEAGE = ("mlflow_exim.src_version.", "mlflow_exim.src_client.", "mlflow_exim.src_run.", "mlflow_exim.mlflow_exim.")
 _SET_BY_SERVER = ("creation_timestamp", "last_updated_timestamp", "user_id", "run_id", "source")
 
 
@@ -39,6 +40,16 @@ class VersionSettings:
     of_model: bool = True
     when_created: bool = True
     names: bool = True
+
+
+class Sources(Protocol):
+    """Knows what versions are made from at the destination."""
+
+    def source(self, version: Json) -> Source:
+        """Return what a version is made from. Raises if that is not there."""
+
+    def check(self, version: Json) -> None:
+        """Refuse a version that nothing could be made from, before anything is written."""
 
 
 @dataclass
@@ -145,7 +156,7 @@ class RegisteredModelImporter:
 
     # -- the model ----------------------------------------------------------------------------------------------
 
-    def import_model(self, carriers: Carriers) -> None:
+    def import_model(self, carriers: Sources) -> None:
         """Import the model and its versions, and record each.
 
         :param carriers: Knows where the versions' models are at the destination.
@@ -269,7 +280,7 @@ class RegisteredModelImporter:
 
     # -- versions -----------------------------------------------------------------------------------------------
 
-    def _import_version(self, version: _Version, carriers: Carriers) -> None:
+    def _import_version(self, version: _Version, carriers: Sources) -> None:
         doc = version.doc
         entry = self._id_map.find("model_version", self._scope, version_id(doc))
         options = options_of(entry, import_source_tags=self._settings.source_tags and not version.own)
@@ -278,6 +289,9 @@ class RegisteredModelImporter:
             plain = {key: value for key, value in doc.items() if not key.startswith("_") and value != ""}
             set_source_tags_for_field({**plain, "description": None}, version.tags)
             version.tags.update(mk_source_tags_mlflow_tag(doc["tags"]))
+        for key, value in tag_dict((version.dst or {}).get("tags")).items():
+            if key.startswith(_LINEAGE) and key != VERSION_KEY:
+                version.tags.setdefault(key, value)  # stays, also where it is not asked for again
         base: Optional[State] = None
         if version.dst is None:
             if version.is_gone:
@@ -316,13 +330,13 @@ class RegisteredModelImporter:
         self._carry_out(todo, version.key, version.tags, write, drop, version.missing, version.problems)
         self._record_version(version, todo, wanted, base, options)
 
-    def _foretell(self, version: _Version, carriers: Carriers) -> None:
+    def _foretell(self, version: _Version, carriers: Sources) -> None:
         if self._how.on_conflict == "skip":
             self._taken.check(int(version.doc["version"]), after=int(version.doc["version"]))
         carriers.check(version.doc)
         self._job.ledger.record("model_version", "copied", version.key)
 
-    def _create_version(self, version: _Version, carriers: Carriers) -> Json:
+    def _create_version(self, version: _Version, carriers: Sources) -> Json:
         doc = version.doc
         number: Optional[int] = int(doc["version"])
         try:

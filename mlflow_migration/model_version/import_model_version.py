@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException
@@ -38,11 +39,18 @@ Json = Dict[str, Any]
 
 
 def import_one_version(
-    tracking: Tracking, registry: Registry, job: Job, directory: ExportDir, options: Mapping[str, Any], id_map: IdMap
+    tracking: Tracking,
+    registry: Registry,
+    job: Job,
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+    extra_tags: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Import the version of a directory with its run and logged models, and record each object.
 
     :param options: Those of the command.
+    :param extra_tags: More tags that the version gets.
     :return: Its number at the destination; empty if it could not be imported, or in a dry run.
     :raises BadInput: The directory holds no version, there is no such model and it may not be created, or the
         experiment can't be written to.
@@ -51,6 +59,7 @@ def import_one_version(
     if not directory.exists(VERSION_FILE):
         raise BadInput(f"{directory.path} holds no whole export of a model version: there is no {VERSION_FILE}.")
     doc = _document(directory)
+    doc["versions"][0]["tags"].update(extra_tags)
     if IS_PROMPT in doc["model"]["tags"]:
         raise BadInput(f"{directory.path} holds a prompt, not a model.")
     if not options.get("create_model") and registry.model(name) is None:

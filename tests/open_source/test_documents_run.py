@@ -131,6 +131,7 @@ def _check_copies(stage: Stage) -> None:
     assert set(_runs(destination, stage.name("sklearn-wine-models"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-production"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-copied-models"))) == {"sweep"}
+    assert set(_runs(destination, stage.name("sklearn-wine-deep"))) == {"sweep"}
     assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}

@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict
 import pytest
 from mlflow.tracking import MlflowClient
 
+from mlflow_migration.copy.copy_model_version import copy
 from mlflow_migration.model_version.export_model_version import export_model_version
 from mlflow_migration.model_version.import_model_version import import_model_version
 from tests.support.compare_models import RegistryRest
@@ -176,3 +177,63 @@ def test_directory_of_another_tool(one: One, tmp_path: Path) -> None:
     assert tags["t"] == "u"
     text = one.there.run_file(found["run_id"], "m/MLmodel").decode()
     assert f"run_id: {found['run_id']}" in text
+
+
+def copied(one: One, *args: Any, to: str = "", status: int = 0) -> Result:
+    """Copy version 1."""
+    command = ("copy-model-version", "--src-registry-uri", one.src.uri, "--src-model", one.name, "--src-version", "1")
+    where = ("--dst-registry-uri", to or one.dst.uri, "--report-dir", one.home / "copies")
+    return one.script(*command, *where, *args, check=status)
+
+
+def test_deep_copy(one: One) -> None:
+    one.made.everything(mlflow3=True)
+    args = ("--dst-model", one.name, "--dst-experiment-name", f"{one.name} deep")
+    assert counts_of(copied(one, *args, "--dry-run"))["model_version"] == {"copied": 1}
+    with pytest.raises(RestError, match="404"):
+        one.there.model(one.name)
+    more = ("--copy-stages-and-aliases", "--copy-lineage-tags")
+    assert counts_of(copied(one, *args, *more))["model_version"] == {"copied": 1}
+    for again in (more, ()):
+        counts = counts_of(copied(one, *args, *again))
+        assert counts["model_version"] == {"unchanged": 1}
+        assert counts["run"] == {"unchanged": 1}
+    version = one.version(1)
+    source = one.made.registry.versions(one.name)[0]
+    tags = {tag["key"]: tag["value"] for tag in version["tags"]}
+    assert tags["mlflow_exim.src_version.name"] == one.name
+    assert tags["mlflow_exim.src_version.run_id"] == source["run_id"]
+    assert tags["mlflow_exim.src_client.tracking_uri"] == one.src.uri
+    assert tags["mlflow_exim.mlflow_exim.dst_client.tracking_uri"] == one.dst.uri
+    assert one.there.model(one.name)["aliases"] == [{"alias": "champion", "version": "1"}]
+    assert one.same_files("1", 1)
+
+
+def test_shallow_copy(one: One) -> None:
+    """The same run and artifacts under another name; to another server that is refused."""
+    numbers = one.made.everything(mlflow3=True)
+    new = one.name + " shallow"
+    refused = copied(one, "--dst-model", new, status=2)
+    assert "--dst-experiment-name" in refused.stderr
+    for number in (numbers["location"], numbers["logged"], numbers["runs_uri"]):
+        for status in ("copied", "unchanged"):
+            done = copied(one, "--dst-model", new, "--src-version", number, "--copy-stages-and-aliases", to=one.src.uri)
+            assert counts_of(done)["model_version"] == {status: 1}, number
+    there = one.made.registry
+    assert [int(version["version"]) for version in there.versions(new)] == [1, 2, 3]
+    assert there.versions(new)[0]["run_id"] == there.versions(one.name)[0]["run_id"]
+    for made, number in enumerate((numbers["location"], numbers["logged"], numbers["runs_uri"]), 1):
+        ours = there.files(there.download_uri(one.name, number))
+        assert ours
+        assert there.files(there.download_uri(new, str(made))) == ours
+    assert there.versions(new)[2]["current_stage"] == "Archived"
+    assert there.model(new)["aliases"] == [{"alias": "champion", "version": "1"}]
+    assert "no version 99" in copied(one, "--dst-model", new, "--src-version", "99", to=one.src.uri, status=2).stderr
+
+
+def test_copy_function(one: One) -> None:
+    one.made.everything(mlflow3=True)
+    uris = {"src_registry_uri": one.src.uri, "dst_registry_uri": one.dst.uri}
+    source, made = copy(one.name, "1", one.name + " copy", f"{one.name} copied", **uris)
+    assert (source.name, str(source.version)) == (one.name, "1")
+    assert (made.name, str(made.version), made.description) == (one.name + " copy", "1", "first")

@@ -295,6 +295,9 @@ def arguments(server, tmp_path):
             [*one, "--model", "m", "--experiment-name", "there", "--input-dir", tmp_path / "version", "--dry-run"]
         ],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
+        "copy-model-version": [
+            [*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]
+        ],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }
 

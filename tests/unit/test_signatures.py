@@ -48,6 +48,11 @@ FUNCTIONS = {
         "import_stages_and_aliases=True import_metadata=False [model_id=None] mlflow_client=None"
     ),
     "copy.copy_run.copy": "src_run_id dst_experiment_name src_mlflow_uri=None dst_mlflow_uri=None",
+    "copy.copy_model_version.copy": (
+        "src_model_name src_model_version dst_model_name dst_experiment_name=None src_tracking_uri=None "
+        "dst_tracking_uri=None src_registry_uri=None dst_registry_uri=None copy_permissions=False "
+        "copy_stages_and_aliases=False copy_lineage_tags=False verbose=False"
+    ),
     "copy.copy_run._copy": "src_run_id dst_experiment_name src_client=None dst_client=None",
     "client.client_utils.create_http_client": "client model_name=None",
     "client.client_utils.create_dbx_client": "client",
@@ -99,6 +104,8 @@ OPTIONS = {
     "skip-download-run-artifacts? export-permissions? notebook-formats",
     "import-model-version": "model! experiment-name! input-dir! create-model? import-permissions? "
     "import-source-tags? import-stages-and-aliases? import-metadata?",
+    "copy-model-version": "src-model! src-version! dst-model src-registry-uri dst-registry-uri dst-experiment-name "
+    "copy-permissions? copy-stages-and-aliases? copy-lineage-tags? verbose?",
     "copy-run": "run-id! experiment-name! src-mlflow-uri dst-mlflow-uri",
     "http-client": "api resource! method params data output-file",
 }
