@@ -45,7 +45,7 @@ class Connection:
     :param verify: Whether to check the server's certificate, or the file with the authorities to check it with.
     :param cert: File with the client's certificate and key.
     :param uri: The tracking URI as it was given, without user information; for messages and files.
-    :param registry_uri: URI of the model registry, if one is set.
+    :param registry_uri: URI of the model registry, if one is set, as it was given: it is not shown.
     """
 
     url: str
@@ -128,7 +128,7 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
 
         login = databricks_credentials.login(given, prefix if own_counts else "", who, two_sided=two_sided)
         alone = not two_sided or given == os.environ.get("MLFLOW_TRACKING_URI")
-        connection = _databricks_connection(login, given, _registry_uri(registry_side, use_global=alone))
+        connection = _databricks_connection(login, given, registry_uri_of(registry_side, use_global=alone))
     else:
         url, user = _split(given, who)
         at_home = _is_global_host(url)
@@ -147,7 +147,7 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
         )
         has_own = bool(user or token or own.has_credentials())
         plugins = find_header_plugins() if at_home or (use_global and not has_own) else []
-        registry_uri = _registry_uri(registry_side, use_global=use_global)
+        registry_uri = registry_uri_of(registry_side, use_global=use_global)
         connection = _connection(url, settings, plugins, given, registry_uri, who)
     if token:
         value = _checked(f"Bearer {token}", "The given token holds")
@@ -167,7 +167,7 @@ def from_mlflow_client(client: Any, side: str = "", *, two_sided: bool = False) 
     uri = str(client.tracking_uri)
     shown = without_userinfo(uri)
     registry = getattr(client, "_registry_uri", None)
-    registry_uri = without_userinfo(registry) if registry and registry != uri else None
+    registry_uri = registry if registry and registry != uri else None
     get_creds = _get_creds_of(client)
     if get_creds is None:
         raise BadInput(f"The tracking store {shown} of the given MlflowClient is no server.")
@@ -272,10 +272,15 @@ def _same_host(uri: str, other: str) -> bool:
         return False
 
 
-def _registry_uri(side: str, *, use_global: bool) -> Optional[str]:
+def registry_uri_of(side: str, *, use_global: bool) -> Optional[str]:
+    """Return the URI of the model registry that the environment names for a side, or None.
+
+    :param side: ``src``, ``dst``, or empty for a command with one side.
+    :param use_global: MLFLOW_REGISTRY_URI counts.
+    """
     names = [_SIDES[side][0] + "REGISTRY_URI"] + ["MLFLOW_REGISTRY_URI"] * use_global
     uri = next(filter(None, map(os.environ.get, names)), None) if side or use_global else None
-    return without_userinfo(uri) if uri else None
+    return uri or None
 
 
 # -- the settings ---------------------------------------------------------------------------------------------------

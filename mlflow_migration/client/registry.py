@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 
 from mlflow_migration.client.errors import BadInput, NotFound
 from mlflow_migration.client.rest_client import paged
-from mlflow_migration.client.tracking import API, Tracking, tag_list
+from mlflow_migration.client.tracking import API, Tracking, tag_dict, tag_list
 
 Json = Dict[str, Any]
 
@@ -20,6 +20,9 @@ VERSION_KEY = "mlflow_exim.src_version.id"
 PLACEHOLDER = "mlflow_exim.placeholder"
 """Tag of a version that only fills a gap in the numbers, and is deleted at once."""
 
+IS_PROMPT = "mlflow.prompt.is_prompt"
+"""Tag of a registered model that is a prompt."""
+
 HAS_NO_STAGE = "None"
 _PAGE = 1_000
 
@@ -27,6 +30,12 @@ _PAGE = 1_000
 def version_id(version: Mapping[str, Any]) -> str:
     """Return what names a model version for ever: numbers begin anew when a model is deleted."""
     return f"{version['name']}/{version['version']}/{version.get('creation_timestamp') or 0}"
+
+
+def is_placeholder(version: Mapping[str, Any]) -> bool:
+    """Tell whether a version, as REST returns it, only fills a gap in the numbers."""
+    tags = tag_dict(version.get("tags"))
+    return PLACEHOLDER in tags and VERSION_KEY not in tags
 
 
 class Registry:

@@ -10,6 +10,7 @@ from mlflow_migration.client.credentials import (
     connect,
     from_mlflow_client,
     is_client_of_server,
+    registry_uri_of,
     resolve_uri,
     without_userinfo,
 )
@@ -80,7 +81,6 @@ def open_registry(
     *,
     two_sided: bool = False,
     workers: int = 8,
-    mlflow_client: Any = None,
     dry_run: bool = False,
 ) -> Iterator[Registry]:
     """Give the model registry that belongs to the tracking server of one side of a command.
@@ -91,6 +91,8 @@ def open_registry(
     :raises BadInput: The server can't be reached, or the URI is malformed.
     """
     given = uri or tracking.rest.connection.registry_uri
+    if not given and tracking.is_private:
+        given = registry_uri_of(side if two_sided else "", use_global=not two_sided)
     if not given or without_userinfo(given).rstrip("/") == tracking.uri.rstrip("/"):
         yield Registry(tracking, tracking)
         return

@@ -362,6 +362,12 @@ class Tracking:
 
         return paged(fetch, "models")
 
+    def knows_logged_models(self) -> bool:
+        """Tell whether the server can hold logged models, as those of MLflow 3 can."""
+        if not self.rest.lacks("logged-models"):
+            next(self.search_logged_models(["0"]), None)
+        return not self.rest.lacks("logged-models")
+
     def has_logged_models(self) -> bool:
         """Tell whether the server holds any active logged model."""
         for experiments in self.search_experiments():

@@ -73,7 +73,8 @@ class Executor:
         """Whether nothing more is started."""
         return self._reason is not None
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise Stopped if nothing more is to be started."""
         if self._reason is not None:
             raise Stopped(self._reason)
 
@@ -89,9 +90,9 @@ class Executor:
         """
         if self._pool is None:
             for item in items:
-                self._check()
+                self.check()
                 yield self._run(function, item)
-            self._check()
+            self.check()
             return
         running: Set["Future[Outcome[A, T]]"] = set()
         try:
@@ -110,7 +111,7 @@ class Executor:
             for future in running:
                 future.cancel()
             raise
-        self._check()
+        self.check()
 
     def gather(self, function: Callable[[A], T], items: Iterable[A]) -> List[Outcome[A, T]]:
         """Return the outcomes of all items, in their order; idle workers help the calling thread.
@@ -156,7 +157,7 @@ class Executor:
             helper.wait()
         done = [outcome for outcome in outcomes if outcome is not None]
         if len(done) < len(todo):
-            self._check()
+            self.check()
         return done
 
     def _run(self, function: Callable[[A], T], item: A) -> Outcome[A, T]:

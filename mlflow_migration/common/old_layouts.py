@@ -125,7 +125,8 @@ def canonical_model(doc: Mapping[str, Any]) -> Dct:
     :return: ``model`` (its fields, with ``tags`` as texts by key), ``versions`` (sorted by number, each with the number
         as a text in ``version``, ``tags`` as texts by key and ``source``, ``run_id``, ``run_link``, ``description``,
         ``current_stage``, ``_download_uri``, which are texts, empty if nothing is said), ``aliases`` (numbers by alias)
-        and ``failed`` (numbers of versions that could not be exported). Times are ms since epoch.
+        ``failed`` (numbers of versions that could not be exported) and ``incomplete`` (what others lack, as lists of
+        texts by number). Times are ms since epoch.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     fields = _body(doc).get("registered_model")
@@ -143,17 +144,22 @@ def canonical_model(doc: Mapping[str, Any]) -> Dct:
     for key in ("name", "description"):
         model[key] = _text(model, key, f"registered_model.{key}") or ""
     _times(model, "registered_model")
-    aliases = {}
-    for number, version in sorted(numbered.items()):
+    listed = model.pop("aliases", None)
+    aliases = _aliases(listed)
+    for number, version in sorted(numbered.items()) if listed is None else ():
         aliases.update(dict.fromkeys(version["aliases"], str(number)))
-    aliases.update(_aliases(model.pop("aliases", None)))
     info = _mapping(doc.get("info"), "info")
     failed = [_mapping(item, "info.failed_versions") for item in _list(info.get("failed_versions"), "failed_versions")]
+    incomplete = _mapping(info.get("incomplete_versions"), "info.incomplete_versions")
     return {
         "model": model,
         "versions": [numbered[number] for number in sorted(numbered)],
         "aliases": aliases,
         "failed": [_version_number(item.get("version"), "info.failed_versions") for item in failed],
+        "incomplete": {
+            str(number): [_plain_text(text, "info.incomplete_versions") for text in _list(texts, "incomplete_versions")]
+            for number, texts in incomplete.items()
+        },
     }
 
 
@@ -359,9 +365,11 @@ def _times(fields: Dct, field: str) -> None:
 
 def _aliases(items: Any) -> Dict[str, str]:
     field = "registered_model.aliases"
-    pairs = items.items() if isinstance(items, Mapping) else [
-        (_mapping(item, field).get("alias"), item.get("version")) for item in _list(items, field)
-    ]  # fmt: skip
+    if isinstance(items, Mapping):
+        pairs = list(items.items())
+    else:
+        fields = [_mapping(item, field) for item in _list(items, field)]
+        pairs = [(item.get("alias"), item.get("version")) for item in fields]
     return {_plain_text(alias, field): _version_number(number, field) for alias, number in pairs}
 
 

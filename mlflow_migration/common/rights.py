@@ -6,6 +6,7 @@ import base64
 from typing import Optional
 
 from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.ledger import Ledger
@@ -24,6 +25,20 @@ def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action
     """
     ledger.server(action, tracking.uri)
     problem = _problem(tracking, action)
+    if problem is None:
+        return
+    if require_admin:
+        raise BadInput(f"{problem} --require-admin is given, so nothing was done.")
+    _log.warning(problem)
+    ledger.note(problem)
+
+
+def check_registry_rights(registry: Registry, ledger: Ledger, require_admin: bool, action: str) -> None:
+    """Do the same for a registry that is on another server than the runs; see :func:`check_rights`."""
+    if not registry.is_apart:
+        return
+    ledger.note(f"The model registry is at {registry.uri}.")
+    problem = _problem(registry.server, action)
     if problem is None:
         return
     if require_admin:

@@ -10,6 +10,7 @@ from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
 from mlflow_migration.model.export_model import SCRIPT, selection_of
 from mlflow_migration.model.import_model import import_one_model
@@ -33,6 +34,9 @@ def copy_one_model(job: Job, src: Tracking, dst: Tracking, options: Mapping[str,
         ) as dst_registry, way_station(None if job.dry_run else options.get("temp_dir")) as directory:
             if src_registry.identity == dst_registry.identity and name == new_name:
                 raise BadInput("Source and destination are the same registered model of the same server.")
+            admin = bool(options["require_admin"])
+            check_registry_rights(src_registry, job.ledger, admin, "read")
+            check_registry_rights(dst_registry, job.ledger, admin, "write")
             half = export_half(job)
             half.dry_run = False  # what would be done can only be told from what is there
             exporter = ModelExporter(src, src_registry, half, export_settings(options), selection, SCRIPT)

@@ -14,6 +14,7 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.old_layouts import canonical_version
+from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.common.session import open_job, tell
 from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, two_servers, way_station
 from mlflow_migration.model.carriers import Source
@@ -33,6 +34,9 @@ class _SameSource:
 
     def source(self, version: Json) -> Source:
         return Source(f"models:/{version['name']}/{version['version']}", version["run_id"] or None)
+
+    def holds(self, version: Json) -> bool:
+        return False
 
     def check(self, version: Json) -> None:
         return
@@ -211,6 +215,8 @@ def main(**options: Any) -> int:
 
     def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap) -> None:
         with _registries(src, dst, facts) as registries:
+            for registry, action in zip(registries, ("read", "write")):
+                check_registry_rights(registry, job.ledger, bool(facts["require_admin"]), action)
             copy_one_version(job, src, dst, registries, facts, id_map)
 
     return run_copy("copy-model-version", facts, "runs", work)

@@ -35,12 +35,14 @@ class Source:
     :param run_id: The run that it names, or None.
     :param model_id: The logged model, or None.
     :param problems: What of its model could not be brought there.
+    :param notes: What else is to be said.
     """
 
     source: str
     run_id: Optional[str] = None
     model_id: Optional[str] = None
     problems: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,28 @@ class Carriers:
         self._models: Dict[str, _Files] = {}
         self._run_roots: Dict[str, str] = {}
         self._model_roots: Dict[str, str] = {}
+        self._lacks: List[str] = []
         for run_id, place in run_dirs:
             with suppress(BadDirectory):  # its import fails, and says why
                 root = read_run(place)["info"].get("artifact_uri") or ""
-                self._runs[run_id] = _files(place, read_info(place, RUN_FILE))
+                info = read_info(place, RUN_FILE) or {}
+                self._runs[run_id] = _files(place, info)
+                self._lacks += info.get("incomplete") or []
                 self._run_roots[run_id] = root
         for model_id, place in model_dirs:
             with suppress(BadDirectory):
                 doc, info = read_logged_model(place)
                 self._models[model_id] = _files(place, info)
+                self._lacks += info.get("incomplete") or []
                 self._model_roots[model_id] = doc.get("artifact_location") or ""
         self._own = (read_info(directory, MODEL_FILE) or {}).get(VERSION_MODELS) or {}
 
     def lacking(self, versions: List[Json]) -> Optional[str]:
         """Return the first thing that the directory lacks of what the versions need; None if it has all."""
+        if not versions:
+            return "it has no version"
+        if self._lacks:
+            return self._lacks[0]
         for version in versions:
             if self._found(version) is None and self._own_copy(version) is None:
                 return f"neither the run nor the model of version {version['version']} is there"
@@ -123,6 +133,7 @@ class Carriers:
         """
         self._tracking, self._registry, self._job = tracking, registry, job
         self._experiment_id, self._run_importer, self._model_importer = experiment_id, runs, models
+        self._knows_logged_models = tracking.knows_logged_models()
 
     def source(self, version: Json) -> Source:
         """Return what a version is made from at the destination.
@@ -140,22 +151,34 @@ class Carriers:
             run_id = self._run_importer.ids.get(found.id)
             if run_id is None:
                 raise BadDirectory(f"its run {found.id} could not be imported")
+            other = version["run_id"] and version["run_id"] != found.id
+            notes = [f"it names the run that has its model, not {version['run_id']}"] if other else []
             if found.by_id or self._registry.is_apart:
-                return Source(f"runs:/{run_id}/{found.path}".rstrip("/"), run_id)
+                return Source(f"runs:/{run_id}/{found.path}".rstrip("/"), run_id, notes=notes)
             info = self._run_importer.infos.get(found.id) or self._tracking.run(run_id)["info"]
-            return Source(_joined(info["artifact_uri"], found.path), run_id)
+            return Source(_joined(info["artifact_uri"], found.path), run_id, notes=notes)
         return self._of_logged_model(version, found)
 
     def _of_logged_model(self, version: Json, found: Place) -> Source:
         model_id = self._model_importer.ids.get(found.id)
-        if model_id is None or self._registry.is_apart:
-            # a server before MLflow 3 has no logged models, and one that has only the registry knows none
+        if self._is_held(found):
             return self._held(version, self._models[found.id], found.path)
+        if model_id is None:
+            raise BadDirectory(f"its logged model {found.id} could not be imported")
         run_id = self._run_importer.ids.get(version["run_id"])
         if found.by_id:
             return Source(_joined(f"models:/{model_id}", found.path), run_id, model_id)
         root = self._tracking.logged_model(model_id)["info"]["artifact_uri"]
         return Source(_joined(root, found.path), run_id, model_id)
+
+    def holds(self, version: Json) -> bool:
+        """Tell whether a version's model is, or comes, into a run of its own at the destination."""
+        found = self._found(version)
+        return self._own_copy(version) is not None if found is None else self._is_held(found)
+
+    def _is_held(self, found: Place) -> bool:
+        # a server before MLflow 3 has no logged models, and one that has only the registry knows none
+        return found.kind != RUN and (self._registry.is_apart or not self._knows_logged_models)
 
     def _held(self, version: Json, files: _Files, path: str = "") -> Source:
         info, problems = hold(
@@ -167,6 +190,8 @@ class Carriers:
     def _found(self, version: Json) -> Optional[Place]:
         source, location = version["source"], version["_download_uri"]
         found = locate(source, location, self._run_roots, self._model_roots)
+        if found is not None and ".." in found.path.split("/"):
+            raise BadDirectory(f"its source {source} leads out of its {found.kind}")
         return found or self._among_artifacts(version, sorted(model_ids(source, location)))
 
     def _among_artifacts(self, version: Json, ids: List[str]) -> Optional[Place]:

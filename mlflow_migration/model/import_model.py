@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.registry import Registry
+from mlflow_migration.client.registry import IS_PROMPT, Registry
 from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
@@ -15,12 +15,12 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import logged_model_dirs, read_model, run_dirs
-from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.rights import check_registry_rights, check_rights
 from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.model.carriers import Carriers
-from mlflow_migration.model.model_exporter import IS_PROMPT, MODEL_FILE
+from mlflow_migration.model.model_exporter import MODEL_FILE
 from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
 from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
@@ -48,8 +48,9 @@ def import_one_model(
     delete = bool(options.get("delete_model"))
     if delete:
         lacking = carriers.lacking(doc["versions"])
-        if lacking or doc["failed"]:
-            failed = f"version {', '.join(doc['failed'])} could not be exported"
+        lost = [*doc["failed"], *doc["incomplete"]]
+        if lacking or lost:
+            failed = f"version {', '.join(lost)} could not be exported as a whole"
             raise BadInput(f"The model '{name}' is not deleted, as {directory.path} is not whole: {lacking or failed}.")
     settings = settings_of(options)
     how = VersionSettings(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always")
@@ -183,6 +184,7 @@ def main(**options: Any) -> int:
             tracking, options["registry_uri"], "dst", workers=workers, dry_run=dry_run
         ) as registry:
             check_rights(tracking, job.ledger, options["require_admin"], "write")
+            check_registry_rights(registry, job.ledger, options["require_admin"], "write")
             note_databricks_options(job, options)
             if options["await_creation_for"] is not None:
                 job.ledger.note("--await-creation-for has no effect: versions are ready when they are made.")

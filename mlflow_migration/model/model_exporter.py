@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
-from mlflow_migration.client.registry import HAS_NO_STAGE, Registry
+from mlflow_migration.client.registry import HAS_NO_STAGE, IS_PROMPT, Registry, is_placeholder
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import note_absent, version_store
 from mlflow_migration.common.artifacts import choose, list_files
@@ -25,7 +25,6 @@ Json = Dict[str, Any]
 
 MODEL_FILE = "model.json"
 VERSION_MODELS = "version_models"
-IS_PROMPT = "mlflow.prompt.is_prompt"
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,8 @@ class ModelExporter:
         return there
 
     def _chosen(self, name: str) -> List[_Version]:
-        there = self._registry.versions(name)
+        # what an import has left in a gap of the numbers is no version of anybody's
+        there = [version for version in self._registry.versions(name) if not is_placeholder(version)]
         missing = sorted(set(self._selection.numbers) - {str(version["version"]) for version in there})
         if missing:
             raise BadInput(f"The registered model '{name}' has no version {', '.join(missing)}.")
@@ -310,7 +310,11 @@ class ModelExporter:
         fields["aliases"] = [{"alias": alias, "version": number} for alias, number in sorted(aliases.items())]
         numbers = {version.number for version in versions}
         # what an earlier export has saved stays: the source has deleted it since, or it was not asked for this time
-        earlier = [version for number, version in before.items() if number not in numbers]
+        earlier = [
+            {**version, "aliases": sorted(alias for alias, named in aliases.items() if named == number)}
+            for number, version in before.items()
+            if number not in numbers
+        ]
         every = sorted(docs + earlier, key=lambda doc: int(doc["version"]))
         body = {"registered_model": {**_with_times(fields), "versions": every}}
         info = self._info(versions, len(every))
@@ -366,6 +370,7 @@ class ModelExporter:
             "registered_model",
             "incomplete" if lacking else "copied" if old is None else "unchanged" if same else "updated",
             model["name"], reason=f"{lacking} of its versions are not whole" if lacking else None,
+            losses=["artifacts"] if lacking else [],
         )  # fmt: skip
 
 

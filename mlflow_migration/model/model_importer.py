@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
 
-from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, NotFound, Refused, describe
-from mlflow_migration.client.registry import HAS_NO_STAGE, VERSION_KEY, Registry, version_id
+from mlflow_migration.client.errors import (
+    BadDirectory,
+    BadInput,
+    Gone,
+    MlflowExportImportException,
+    NotFound,
+    Refused,
+    Stopped,
+    describe,
+)
+from mlflow_migration.client.registry import HAS_NO_STAGE, IS_PROMPT, PLACEHOLDER, VERSION_KEY, Registry, version_id
 from mlflow_migration.client.tracking import tag_dict, tag_list
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.source_tags import mk_source_tags_mlflow_tag, set_source_tags_for_field
+from mlflow_migration.common.source_tags import ExportTags, mk_source_tags_mlflow_tag, set_source_tags_for_field
 from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled, short
 from mlflow_migration.model.carriers import Source
 from mlflow_migration.model.version_numbers import GapTooLarge, Numbers, NumberTaken
@@ -18,6 +27,7 @@ from mlflow_migration.run.run_importer import ImportSettings
 
 Json = Dict[str, Any]
 
+_VERSION = "model_version"
 _LINEAGE = ("mlflow_exim.src_version.", "mlflow_exim.src_client.", "mlflow_exim.src_run.", "mlflow_exim.mlflow_exim.")
 _SET_BY_SERVER = ("creation_timestamp", "last_updated_timestamp", "user_id", "run_id", "source")
 
@@ -48,6 +58,9 @@ class Sources(Protocol):
     def source(self, version: Json) -> Source:
         """Return what a version is made from. Raises if that is not there."""
 
+    def holds(self, version: Json) -> bool:
+        """Tell whether a version's model is in a run of its own, which :meth:`source` completes."""
+
     def check(self, version: Json) -> None:
         """Refuse a version that nothing could be made from, before anything is written."""
 
@@ -64,6 +77,7 @@ class _Version:
     own: bool = False
     is_gone: bool = False
     problems: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
     missing: List[str] = field(default_factory=list)
 
     @property
@@ -99,15 +113,35 @@ class RegisteredModelImporter:
         :param doc: The model as the directory has it.
         :param anew: The destination's model counts as deleted.
         :return: Conflicts of numbers, if these are to fail the model: then :meth:`refuse` it.
+        :raises BadInput: The destination has a prompt of that name.
         """
         self._doc = doc
-        self._there = None if anew else self._registry.model(self.name)
+        found = self._registry.model(self.name)
+        if IS_PROMPT in tag_dict((found or {}).get("tags")):
+            raise BadInput(f"The destination's '{self.name}' is a prompt, not a model: name another one.")
+        self._there = None if anew else found
         there = self._registry.versions(self.name) if self._there is not None else []
         self._taken = Numbers(self._registry, self.name, there, self._how.fill_always)
         by_id = {version_id(version): version for version in there}
         by_key = {tag_dict(version.get("tags")).get(VERSION_KEY, ""): version for version in there}
         self._versions = [self._known(source, by_id, by_key) for source in doc["versions"]]
         return self._conflicts() if self._how.on_conflict == "fail" else []
+
+    def _mark(self) -> str:
+        """Return what tells the destination's model from an earlier one of its name, and from other registries'."""
+        return f"{self._registry.identity} {(self._there or {}).get('creation_timestamp')}"
+
+    def _entry(self, kind: str, src_id: str) -> Optional[Json]:
+        """Return what the id map has of an object, if that is about the model that is there now."""
+        entry = self._id_map.find(kind, self._scope, src_id)
+        if entry is None or self._there is None or entry.get("registry") != self._mark():
+            return None
+        base = entry["base"]
+        # what a server refused, or was never compared, was empty
+        entry["base"] = (
+            None if base is None else {"description": "", **({"stage": ""} if kind == _VERSION else {}), **base}
+        )
+        return entry
 
     def refuse(self, conflicts: List[str]) -> None:
         """Record that nothing of the model is imported.
@@ -151,7 +185,7 @@ class RegisteredModelImporter:
         version.own = own is not None
         version.dst = own or by_key.get(key)
         if version.dst is None and self._there is not None and not self._settings.overwrite:
-            version.is_gone = self._id_map.find("model_version", self._scope, key) is not None
+            version.is_gone = self._entry(_VERSION, key) is not None
         return version
 
     # -- the model ----------------------------------------------------------------------------------------------
@@ -173,6 +207,7 @@ class RegisteredModelImporter:
             try:
                 if stopped is not None:
                     raise stopped
+                self._job.executor.check()
                 self._import_version(version, carriers)
             except (NumberTaken, GapTooLarge) as ex:
                 if self._how.on_conflict == "skip":
@@ -181,6 +216,8 @@ class RegisteredModelImporter:
                     continue
                 stopped = ex
                 self._job.failed("model_version", version.key, ex)
+            except (Stopped, Gone):
+                raise
             except (MlflowExportImportException, OSError) as ex:
                 self._job.failed("model_version", version.key, ex)
         if self._taken.filled:
@@ -203,32 +240,42 @@ class RegisteredModelImporter:
 
     def _model_tags(self) -> Dict[str, str]:
         model, tags = self._doc["model"], dict(self._doc["model"]["tags"])
-        entry = self._id_map.find("registered_model", self._scope, model["name"])
+        entry = self._entry("registered_model", model["name"])
         if SOURCE_TAGS in options_of(entry, import_source_tags=self._settings.source_tags):
             set_source_tags_for_field({**model, "description": None}, tags)
             tags.update(mk_source_tags_mlflow_tag(model["tags"]))
         return tags
 
     def _finish_model(self, model: Json, created: bool) -> None:
-        aliases, problems = self._aliases() if self._how.names else ({}, [])
+        aliases, kept, problems = self._aliases() if self._how.names else ({}, {}, [])
         if self._there is None:  # a dry run
             self._job.ledger.record("registered_model", "copied", model["name"], name=self.name)
             return
         follows = self._how.of_model or (created and self._how.when_created)
         tags, description = (self._model_tags(), model["description"]) if follows else ({}, "")
-        entry = self._id_map.find("registered_model", self._scope, model["name"])
+        entry = self._entry("registered_model", model["name"])
         there = self._registry.model(self.name) or self._there
         known = (created or entry is not None) and follows
         wanted = _state(description, tags, known, aliases=aliases)
         now = _state(there.get("description") or "", tag_dict(there.get("tags")), known, aliases=_aliases_of(there))
         base = now if created else entry["base"] if entry is not None else None
+        for name in kept:  # what it will name is not there, so what it names stays
+            wanted.update({name: now[name]} if name in now else {})
+            if base is not None:
+                base = {
+                    **{key: value for key, value in base.items() if key != name},
+                    **({name: now[name]} if name in now else {}),
+                }
         if not self._how.of_model:  # what is not of these versions is nobody's business
             now = {name: value for name, value in now.items() if name in wanted}
             base = None if base is None else {name: value for name, value in base.items() if name in wanted}
         todo = plan(wanted, now, base, self._settings.overwrite, unfinished=False)
         if base is None:  # a model that was there before is somebody's own, and may have more
-            todo.differs = [name for name in todo.differs if name in wanted]
-        missing: List[str] = []
+            todo.differs, todo.drop = [name for name in todo.differs if name in wanted], []
+        # what somebody has added is not taken away, also where the source wins
+        todo.differs += [name for name in todo.drop if name not in (base or {})]
+        todo.drop = [name for name in todo.drop if name in (base or {})]
+        missing = [name for name, is_lost in kept.items() if is_lost]
 
         def write(name: str) -> None:
             kind, _, key = name.partition(":")
@@ -246,7 +293,7 @@ class RegisteredModelImporter:
         self._carry_out(todo, model["name"], tags, write, drop, missing, problems)
         if not self._job.dry_run:
             self._id_map.record(
-                "registered_model", self._scope, model["name"], self.name,
+                "registered_model", self._scope, model["name"], self.name, registry=self._mark(),
                 base=settled(wanted, base, todo, missing), original=original(model, *_SET_BY_SERVER),
                 options=options_of(entry, import_source_tags=self._settings.source_tags),
             )  # fmt: skip
@@ -267,24 +314,36 @@ class RegisteredModelImporter:
             reason="; ".join(reasons) or None, losses=["values"] if missing else [],
         )  # fmt: skip
 
-    def _aliases(self) -> Tuple[Dict[str, str], List[str]]:
-        """Return the destination's numbers by alias, and what is to be said of the others."""
+    def _aliases(self) -> Tuple[Dict[str, str], Dict[str, bool], List[str]]:
+        """Return the destination's numbers by alias; the fields of the others, and whether they are lost; and why."""
         found: Dict[str, str] = {}
+        kept: Dict[str, bool] = {}
         problems: List[str] = []
+        numbers = {version.doc["version"] for version in self._versions}
         for alias, number in sorted(self._doc["aliases"].items()):
             if number in self.numbers:
                 found[alias] = self.numbers[number]
-            elif not self._job.dry_run:
-                problems.append(f"the alias {alias} is not set, as version {number} is not at the destination")
-        return found, problems
+            elif self._job.dry_run:
+                continue
+            elif number in numbers:
+                kept["alias:" + alias] = True
+                problems.append(f"alias {alias}: its version {number} is not at the destination")
+            else:
+                kept["alias:" + alias] = False
+                self._job.ledger.note(
+                    f"The alias {alias} is left as it is: its version {number} is not in the directory."
+                )
+        return found, kept, problems
 
     # -- versions -----------------------------------------------------------------------------------------------
 
     def _import_version(self, version: _Version, carriers: Sources) -> None:
         doc = version.doc
-        entry = self._id_map.find("model_version", self._scope, version_id(doc))
-        options = options_of(entry, import_source_tags=self._settings.source_tags and not version.own)
-        version.tags = {key: value for key, value in doc["tags"].items() if key != VERSION_KEY}
+        entry = self._entry(_VERSION, version_id(doc))
+        has_some = entry is None and not version.own and _has_source_tags(version)
+        wants = (self._settings.source_tags or has_some) and not version.own
+        options = options_of(entry, import_source_tags=wants)
+        version.tags = {key: value for key, value in doc["tags"].items() if key not in (VERSION_KEY, PLACEHOLDER)}
         if SOURCE_TAGS in options:
             plain = {key: value for key, value in doc.items() if not key.startswith("_") and value != ""}
             set_source_tags_for_field({**plain, "description": None}, version.tags)
@@ -306,6 +365,10 @@ class RegisteredModelImporter:
         elif entry is not None and entry["dst_id"] == str(version.dst["version"]):
             base = entry["base"]
         assert version.dst is not None
+        if not (version.created or version.own or self._job.dry_run) and carriers.holds(doc):
+            version.problems += carriers.source(doc).problems  # an import may have been cut off before it was whole
+        version.problems += self._doc.get("incomplete", {}).get(doc["version"], [])
+        version.missing += ["artifacts"] * bool(version.problems)
         number = str(version.dst["version"])
         self.numbers[doc["version"]] = number
         stage = doc["current_stage"] if self._how.names else version.dst.get("current_stage") or ""
@@ -350,7 +413,7 @@ class RegisteredModelImporter:
             number = None
         place = carriers.source(doc)
         version.problems += place.problems
-        version.missing += ["artifacts"] * bool(place.problems)
+        version.notes += place.notes
         tags = {**version.tags, VERSION_KEY: version_id(doc)}
         body: Json = {"name": self.name, "source": place.source, "tags": tag_list(tags)}
         optional = {
@@ -370,7 +433,7 @@ class RegisteredModelImporter:
             version.dst = self._made({**bare, "tags": tag_list({VERSION_KEY: tags[VERSION_KEY]})}, number)
         version.created = True
         if str(version.dst["version"]) != doc["version"] and self._how.on_conflict != "next":
-            version.problems.append(f"it has the number {version.dst['version']}, as {doc['version']} was taken")
+            version.notes.append(f"it has the number {version.dst['version']}, as {doc['version']} was taken")
         return version.dst
 
     def _made(self, body: Json, number: Optional[int]) -> Json:
@@ -389,6 +452,7 @@ class RegisteredModelImporter:
         if not self._job.dry_run:
             self._id_map.record(
                 "model_version", self._scope, version_id(version.doc), str(version.dst["version"]),
+                registry=self._mark(),
                 base=settled(wanted, base, todo, version.missing), original=original(version.doc, *_SET_BY_SERVER),
                 options=options,
             )  # fmt: skip
@@ -404,7 +468,7 @@ class RegisteredModelImporter:
             if todo.empty
             else "updated"
         )
-        reasons = version.problems + ([left_alone(todo.differs, base)] if todo.differs else [])
+        reasons = version.problems + version.notes + ([left_alone(todo.differs, base)] if todo.differs else [])
         losses = [
             loss
             for loss, lost in (
@@ -468,6 +532,11 @@ def _version_state(version: Json, whole: bool) -> State:
     tags = tag_dict(version.get("tags"))
     tags.pop(VERSION_KEY, None)
     return _state(version.get("description") or "", tags, whole, stage=version.get("current_stage") or "")
+
+
+def _has_source_tags(version: _Version) -> bool:
+    there = tag_dict((version.dst or {}).get("tags"))
+    return any(key.startswith(f"{ExportTags.PREFIX_FIELD}.") and key not in version.doc["tags"] for key in there)
 
 
 def _aliases_of(model: Json) -> Dict[str, str]:

@@ -43,10 +43,11 @@ def locate(source: str, location: str, runs: Mapping[str, str], models: Mapping[
     :param models: Artifact roots of the logged models, likewise.
     :return: None if it is none of them.
     """
-    for kind, pattern, known in ((LOGGED_MODEL, _MODELS_URI, models), (RUN, _RUNS_URI, runs)):
-        match = pattern.match(source)
-        if match and match[1] in known:
-            return Place(kind, match[1], match[2].strip("/"), by_id=True)
+    for uri in filter(None, (source, location)):
+        for kind, pattern, known in ((LOGGED_MODEL, _MODELS_URI, models), (RUN, _RUNS_URI, runs)):
+            match = pattern.match(uri)
+            if match and match[1] in known:
+                return Place(kind, match[1], match[2].strip("/"), by_id=True)
     for uri in filter(None, (source, location)):
         found = list(_below(uri, LOGGED_MODEL, models)) + list(_below(uri, RUN, runs))
         if found:

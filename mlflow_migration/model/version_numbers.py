@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Optional, Sequence
 
 from mlflow_migration.client.errors import MlflowExportImportException
-from mlflow_migration.client.registry import PLACEHOLDER, VERSION_KEY, Registry
+from mlflow_migration.client.registry import PLACEHOLDER, VERSION_KEY, Registry, is_placeholder
 from mlflow_migration.client.tracking import tag_dict, tag_list
 
 Json = Dict[str, Any]
@@ -32,7 +32,7 @@ class Numbers:
 
     def __init__(self, registry: Registry, name: str, there: Sequence[Json], always: bool) -> None:
         self._registry, self._name, self._always = registry, name, always
-        self._left_over = [version["version"] for version in there if PLACEHOLDER in tag_dict(version.get("tags"))]
+        self._left_over = [version["version"] for version in there if is_placeholder(version)]
         self._used = {int(version["version"]) for version in there} - {int(number) for number in self._left_over}
         self._last = max((int(version["version"]) for version in there), default=0)
         self.filled = 0
@@ -79,7 +79,7 @@ class Numbers:
             self.check(number)
             self._fill(body, number)
         key = tag_dict(body["tags"])[VERSION_KEY]
-        version = self._registry.create_version(body, lambda: self._find(VERSION_KEY, key))
+        version = self._registry.create_version(body, lambda: self._find(key))
         made = int(version["version"])
         self._last = max(self._last, made)
         if number is not None and made != number:
@@ -95,11 +95,14 @@ class Numbers:
         filler: Json = {**{key: body[key] for key in kept if key in body}, "tags": tag_list({PLACEHOLDER: "true"})}
         while self._last < number - 1:
             # there is never more than one
-            version = self._registry.create_version(filler, lambda: self._find(PLACEHOLDER, "true"))
+            version = self._registry.create_version(filler, self._find_placeholder)
             self._registry.delete_version(self._name, version["version"])
             self._last = int(version["version"])
             self.filled += 1
 
-    def _find(self, key: str, value: str) -> Optional[Json]:
-        versions = reversed(self._registry.versions(self._name))
-        return next((version for version in versions if tag_dict(version.get("tags")).get(key) == value), None)
+    def _find(self, key: str) -> Optional[Json]:
+        versions = self._registry.versions(self._name)
+        return next((found for found in versions if tag_dict(found.get("tags")).get(VERSION_KEY) == key), None)
+
+    def _find_placeholder(self) -> Optional[Json]:
+        return next(filter(is_placeholder, self._registry.versions(self._name)), None)

@@ -15,7 +15,7 @@ from mlflow_migration.common.io_utils import envelope, write_file
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import old_info, read_model
-from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.rights import check_registry_rights, check_rights
 from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.model.model_exporter import (
     MODEL_FILE,
@@ -175,6 +175,7 @@ def main(**options: Any) -> int:
             tracking, options["registry_uri"], "src", workers=workers
         ) as registry:
             check_rights(tracking, job.ledger, options["require_admin"], "read")
+            check_registry_rights(registry, job.ledger, options["require_admin"], "read")
             note_databricks_options(job, options)
             export_one_version(tracking, registry, job, directory, options)
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException
-from mlflow_migration.client.registry import Registry
+from mlflow_migration.client.registry import IS_PROMPT, Registry
 from mlflow_migration.client.servers import open_registry, open_tracking, with_client
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
@@ -22,13 +22,13 @@ from mlflow_migration.common.object_files import (
     read_run,
     read_version,
 )
-from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.rights import check_registry_rights, check_rights
 from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.model.carriers import Carriers
 from mlflow_migration.model.import_model import import_with_runs
-from mlflow_migration.model.model_exporter import IS_PROMPT, MODEL_FILE, VERSION_LAYOUT
+from mlflow_migration.model.model_exporter import MODEL_FILE, VERSION_LAYOUT
 from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
 from mlflow_migration.model_version.export_model_version import EXPERIMENT_FILE, VERSION_FILE
 from mlflow_migration.run.export_run import note_databricks_options
@@ -170,6 +170,7 @@ def main(**options: Any) -> int:
             tracking, options["registry_uri"], "dst", workers=workers, dry_run=dry_run
         ) as registry:
             check_rights(tracking, job.ledger, options["require_admin"], "write")
+            check_registry_rights(registry, job.ledger, options["require_admin"], "write")
             note_databricks_options(job, options)
             with closing(IdMap(reports, tracking.identity, writable=not dry_run)) as id_map:
                 import_one_version(tracking, registry, job, directory, options, id_map)

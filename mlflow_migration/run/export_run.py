@@ -42,7 +42,8 @@ def settings_of(options: Mapping[str, Any]) -> ExportSettings:
 
 def note_databricks_options(job: Job, options: Mapping[str, Any]) -> None:
     """Say that options which only a Databricks workspace has a use for do nothing elsewhere."""
-    for name in ("export_permissions", "import_permissions", "copy_permissions", "notebook_formats", "dst_notebook_dir"):
+    permissions = ("export_permissions", "import_permissions", "copy_permissions")
+    for name in (*permissions, "notebook_formats", "dst_notebook_dir"):
         if options.get(name):
             job.ledger.note(f"--{name.replace('_', '-')} has no effect: this server is no Databricks workspace.")
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.compare_models import RegistryRest, model_differences
 from tests.support.kills import run_killed
 from tests.support.make_models import MLMODEL, ModelMoves, Models, numbers_of
-from tests.support.moves import counts_of
+from tests.support.moves import At, counts_of
 from tests.support.proxy import Proxy
 from tests.support.rest import Rest
 from tests.support.scripts import Result
@@ -193,7 +193,8 @@ def test_directories_of_other_tools(
         {"version": 9, "source": f"/mount/7/{first}/artifacts/b", "run_id": first, "aliases": ["old"], "tags": {}},
         {"version": "12", "source": f"models:/{logged}", "run_id": second, "tags": [{"key": "l", "value": "w"}]},
     ]
-    old_model(home, "another name", versions, aliases=[{"alias": "new", "version": "10"}])
+    versions[1]["aliases"] = ["new"]
+    old_model(home, "another name", versions)
     assert moves.load(experiment_name)["model_version"] == {"copied": 4}
     rest = RegistryRest(dst_server.uri)
     assert numbers_of(dst_server, experiment_name) == [7, 9, 10, 12]
@@ -229,3 +230,151 @@ def test_versions_that_an_export_has_lost_are_told(
     assert "neither its run nor its model" in moves.reasons("model_version")
     counts = moves.load(experiment_name, "--accept-loss", "versions", status=1)
     assert counts["model_version"] == {"unchanged": 1, "skipped": 1, "failed": 1}
+
+
+# ---- what a review has found
+
+
+def test_held_model_is_completed(
+    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+) -> None:
+    """An upload that fails leaves the version incomplete, until a repeat has brought it."""
+    made = Models(src_server, experiment_name)
+    run = made.run_with_model("model")
+    made.version(f"{made.root(run)}/model", run)
+    made.delete(run)
+    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
+    moves.export(experiment_name)
+    with Proxy(dst_server.uri) as proxy:
+        proxy.on("PUT", "*/model.bin", status=403)
+        broken = ModelMoves(run_script, src_server, At(proxy.uri), tmp_path)
+        for _ in range(2):
+            assert broken.load(experiment_name, status=1)["model_version"] == {"incomplete": 1}
+    assert moves.load(experiment_name)["model_version"] == {"unchanged": 1}
+    assert moves.differences(experiment_name, experiment_name) == []
+
+
+def test_incomplete_exports_stay_incomplete(
+    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+) -> None:
+    made = Models(src_server, experiment_name)
+    run = made.run_with_model("model")
+    made.version(f"{made.root(run)}/model", run)
+    made.delete(run)
+    with Proxy(src_server.uri) as proxy:
+        proxy.on("GET", "*/model.bin", status=403)
+        broken = ModelMoves(run_script, At(proxy.uri), dst_server, tmp_path)
+        assert broken.export(experiment_name, status=1)["model_version"] == {"incomplete": 1}
+    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
+    assert "is not deleted" in moves.load_refused(experiment_name, "--delete-model")
+    for _ in range(2):
+        assert moves.load(experiment_name, status=1)["model_version"] == {"incomplete": 1}
+    moves.export(experiment_name)
+    moves.load(experiment_name)
+    assert moves.differences(experiment_name, experiment_name) == []
+
+
+def test_model_deleted_as_a_whole_is_made_anew_also_in_two_steps(
+    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path
+) -> None:
+    """What is on record of the deleted model says nothing about the new one."""
+    name = f"anew_{os.urandom(4).hex()}"
+    made = Models(src_server, name)
+    numbers = made.everything(mlflow3=True)
+    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
+    moves.export(name)
+    moves.load(name)
+    rest = RegistryRest(dst_server.uri)
+    rest.call("DELETE", "/api/2.0/mlflow/registered-models/delete", json={"name": name})
+    with Proxy(dst_server.uri) as proxy:
+        command = moves.command(name, "--workers", 1)
+        assert run_killed(proxy, command, "POST", "*/model-versions/create", 2, "after") == ""
+    moves.load(name)
+    assert moves.differences(name, name) == []
+    assert moves.load(name)["model_version"] == {"unchanged": len(numbers)}
+
+
+def test_aliases_of_others_stay(
+    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+) -> None:
+    """Neither overwriting nor leaving out versions takes an alias away from what others have made."""
+    made = Models(src_server, experiment_name)
+    run = made.run_with_model("model")
+    for _ in range(2):
+        made.version(f"runs:/{run}/model", run)
+    made.alias("champion", "2")
+    theirs = Models(dst_server, experiment_name)
+    own = theirs.run_with_model("model")
+    theirs.version(f"runs:/{own}/model", own)
+    theirs.alias("prod", "1")
+    theirs.registry.post("registered-models/set-tag", {"name": experiment_name, "key": "mine", "value": "1"})
+    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
+    moves.export(experiment_name)
+    args = ("--on-version-conflict", "renumber", "--on-destination-change", "overwrite")
+    for _ in range(2):
+        moves.load(experiment_name, *args)
+        model = theirs.registry.model(experiment_name)
+        assert {a["alias"]: a["version"] for a in model["aliases"]} == {"prod": "1", "champion": "3"}
+    # the champion moves on to a version that is not exported
+    made.version(f"runs:/{run}/model", run)
+    made.alias("champion", "3")
+    moves.export(experiment_name, "--versions", "1,2")
+    moves.load(experiment_name, *args)
+    model = theirs.registry.model(experiment_name)
+    assert {a["alias"]: a["version"] for a in model["aliases"]} == {"prod": "1", "champion": "3"}
+    assert {tag["key"] for tag in model["tags"]} >= {"mine"}
+    # and is taken away
+    made.registry.call(
+        "DELETE", "/api/2.0/mlflow/registered-models/alias", json={"name": experiment_name, "alias": "champion"}
+    )
+    moves.export(experiment_name, "--versions", "1")
+    moves.load(experiment_name, *args)
+    assert theirs.registry.model(experiment_name)["aliases"] == [{"alias": "prod", "version": "1"}]
+
+
+def test_placeholders_do_not_travel(
+    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+) -> None:
+    made = Models(src_server, experiment_name)
+    run = made.run_with_model("model")
+    mark = [{"key": "mlflow_exim.placeholder", "value": "true"}]
+    made.version(f"runs:/{run}/model", run, tags=mark)
+    made.version(f"runs:/{run}/model", run)
+    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
+    assert moves.export(experiment_name)["model_version"] == {"copied": 1}
+    for _ in range(2):
+        moves.load(experiment_name)
+        assert numbers_of(dst_server, experiment_name) == [2]
+
+
+def test_prompts_are_no_models(
+    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+) -> None:
+    made = Models(src_server, experiment_name)
+    run = made.run_with_model("model")
+    made.version(f"runs:/{run}/model", run)
+    prompt = {"tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
+    made.create_model(experiment_name + " p", **prompt)
+    Models(dst_server, experiment_name + " q").create_model(experiment_name + " p", **prompt)
+    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
+    assert "is a prompt" in moves.export_refused(experiment_name + " p")
+    moves.export(experiment_name)
+    assert "is a prompt" in moves.load_refused(experiment_name + " p", "--delete-model")
+
+
+def test_registry_of_a_local_store(
+    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+) -> None:
+    """MLFLOW_REGISTRY_URI counts beside a local store, too, and its password is not shown."""
+    made = Models(src_server, experiment_name)
+    run = made.run_with_model("model")
+    made.version(f"runs:/{run}/model", run)
+    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
+    moves.export(experiment_name)
+    with Proxy(dst_server.uri) as proxy:
+        registry = proxy.uri.replace("://", "://bob:pass@")
+        env = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mine.db", "MLFLOW_REGISTRY_URI": registry}
+        done = run_script(*moves.command(experiment_name), env=env)
+    assert "The model registry is at" in done.stdout
+    assert "pass" not in done.stdout
+    assert numbers_of(dst_server, experiment_name) == [1]

@@ -381,7 +381,8 @@ def test_nothing_shows_secrets(env):
     env(MLFLOW_TRACKING_TOKEN="s3cret", MLFLOW_REGISTRY_URI="http://me:s3cret@registry.example")
     connection = connect("http://me:s3cret@server.example")
     assert "s3cret" not in repr(connection) + str(connection) + f"{connection}" + connection.uri
-    assert connection.registry_uri == "http://registry.example"
+    registry = connect(connection.registry_uri)
+    assert (registry.uri, authorization(registry)) == ("http://registry.example", "Basic bWU6czNjcmV0")
 
 
 # -- plugins --------------------------------------------------------------------------------------------------------

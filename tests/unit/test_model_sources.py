@@ -27,6 +27,7 @@ MODELS = {MODEL_ID: f"mlflow-artifacts:/1/models/{MODEL_ID}/artifacts"}
         (f"file:///data/1/models/{MODEL_ID}/artifacts/x", "", Place(LOGGED_MODEL, MODEL_ID, "x")),
         ("models:/name/3", f"mlflow-artifacts:/1/{RUN_ID}/artifacts/m", Place(RUN, RUN_ID, "m")),
         ("models:/name/3", f"s3://bucket/1/{OTHER}/artifacts", Place(RUN, OTHER, "")),
+        ("models:/name/3", f"runs:/{RUN_ID}/m", Place(RUN, RUN_ID, "m", by_id=True)),
         (f"s3://bucket/1/{OTHER}/artifacts-of-others/m", "", None),
         (f"runs:/{'0d' * 16}/m", "", None),
         (f"models:/m-{'0d' * 16}", "", None),
