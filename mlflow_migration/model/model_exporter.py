@@ -18,7 +18,7 @@ from mlflow_migration.common.object_files import old_info, read_model
 from mlflow_migration.common.old_layouts import canonical_version
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 from mlflow_migration.logged_model.logged_model_exporter import export_models
-from mlflow_migration.model.sources import RUN, locate, model_ids
+from mlflow_migration.model.sources import RUN, is_copy, locate, model_ids
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 
 Json = Dict[str, Any]
@@ -223,7 +223,9 @@ class ModelExporter:
         self, versions: Sequence[_Version], runs: RunExporter, directory: ExportDir
     ) -> Dict[str, str]:
         """Export the logged models of the runs and those that versions name; return their roots by id."""
-        for outcome in self._job.executor.gather(self._locate, versions):
+        # what another version is made from only the registry knows
+        copies = [version for version in versions if is_copy(version.doc.get("source") or "")]
+        for outcome in self._job.executor.gather(self._locate, copies):
             outcome.item.location = outcome.value or ""
         named = {found for v in versions for found in model_ids(v.doc.get("source") or "", v.location)}
         experiments: Dict[str, Set[str]] = {}
@@ -274,6 +276,7 @@ class ModelExporter:
         is_carried = locate(source, version.location, carried, models) is not None
         if (is_carried or self._settings.skip_artifacts) and not self._selection.own_copies:
             return
+        version.location = version.location or self._locate(version)
         uri = version.location or source
         place = locate(source, version.location, found, models)
         if place is not None and place.by_id:  # runs:/ and models:/ are names, not places

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 RUN, LOGGED_MODEL = "run", "logged_model"
 _RUNS_URI = re.compile(r"runs:/+([^/]+)/?(.*)\Z")
-_MODELS_URI = re.compile(r"models:/+(m-[^/]+)/?(.*)\Z")
+_MODELS_URI = re.compile(r"models:/+(m-[0-9a-f]{32})(?:/(.*))?\Z")
 _MODEL_IDS = re.compile(r"(?:models:/+|/models/)(m-[0-9a-f]{32})(?=/|\Z)")
 
 
@@ -34,6 +34,11 @@ def model_ids(*uris: str) -> Set[str]:
     return {found for uri in uris for found in _MODEL_IDS.findall(uri or "")}
 
 
+def is_copy(source: str) -> bool:
+    """Tell whether a version is made from another version, which has the model: ``models:/NAME/VERSION``."""
+    return source.startswith("models:/") and not _MODELS_URI.match(source)
+
+
 def locate(source: str, location: str, runs: Mapping[str, str], models: Mapping[str, str]) -> Optional[Place]:
     """Find the run or logged model that a version's model belongs to.
 
@@ -47,7 +52,7 @@ def locate(source: str, location: str, runs: Mapping[str, str], models: Mapping[
         for kind, pattern, known in ((LOGGED_MODEL, _MODELS_URI, models), (RUN, _RUNS_URI, runs)):
             match = pattern.match(uri)
             if match and match[1] in known:
-                return Place(kind, match[1], match[2].strip("/"), by_id=True)
+                return Place(kind, match[1], (match[2] or "").strip("/"), by_id=True)
     for uri in filter(None, (source, location)):
         found = list(_below(uri, LOGGED_MODEL, models)) + list(_below(uri, RUN, runs))
         if found:

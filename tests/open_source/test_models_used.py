@@ -65,14 +65,13 @@ def predictions(server: Server, name: str, **env: str) -> Dict[str, List[float]]
     return found
 
 
-@pytest.mark.parametrize(("src", "dst"), [("newest", "newest"), ("2.9", "newest"), ("2.9", "2.22")])
+@pytest.mark.parametrize("src", ["newest", "2.9"])
 def test_models_predict_the_same(
-    src: str, dst: str, run_script: Callable[..., Result], request: pytest.FixtureRequest, tmp_path: Path
+    src: str, run_script: Callable[..., Result], request: pytest.FixtureRequest, dst_server: Server, tmp_path: Path
 ) -> None:
     """Three models of one run, by their numbers and by alias."""
-    fixtures = {"2.9": "server_29", "2.22": "server_222"}
-    servers = [request.getfixturevalue(fixtures.get(v, f"{s}_server")) for v, s in ((src, "src"), (dst, "dst"))]
-    moves = ModelMoves(run_script, *servers, tmp_path)
+    source = request.getfixturevalue("server_29" if src == "2.9" else "src_server")
+    moves = ModelMoves(run_script, source, dst_server, tmp_path)
     name = f"used_{os.urandom(4).hex()}"
     python(moves.src, LOG, name)
     before = predictions(moves.src, name)
@@ -114,15 +113,11 @@ def test_registry_on_another_server(
     ("method", "path", "number", "when"),
     [
         ("POST", "*/registered-models/create", 1, "after"),
-        ("POST", "*/model-versions/create", 1, "after"),
         ("POST", "*/model-versions/create", 3, "after"),  # a placeholder
         ("POST", "*/model-versions/create", 4, "before"),
         ("DELETE", "*/model-versions/delete", 2, "after"),
-        ("POST", "*/model-versions/create", 6, "after"),
         ("POST", "*/model-versions/transition-stage", 1, "before"),
-        ("POST", "*/registered-models/alias", 1, "after"),
         ("POST", "*/runs/create", 4, "after"),  # the run that holds a model
-        ("PUT", "*/mlflow-artifacts/*", 9, "before"),
     ],
 )
 def test_killed_and_repeated(
