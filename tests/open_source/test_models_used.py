@@ -373,3 +373,26 @@ def test_registry_of_a_local_store(
     assert "The model registry is at" in done.stdout
     assert "pass" not in done.stdout
     assert numbers_of(dst_server, experiment_name) == [1]
+
+
+def test_lost_replies(
+    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+) -> None:
+    """A server that does the work and then answers 500, or nothing: no second version, no number is lost."""
+    made = Models(src_server, experiment_name)
+    numbers = made.everything(mlflow3=True)
+    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
+    moves.export(experiment_name)
+    with Proxy(dst_server.uri) as proxy:
+        faults = [
+            proxy.on("POST", "*/registered-models/create", number=1, status=500, after_commit=True),
+            proxy.on("POST", "*/model-versions/create", number=[1, 3, 8], status=500, after_commit=True),
+            proxy.on("POST", "*/model-versions/create", number=[2, 5], drop_reply=True),
+            proxy.on("DELETE", "*/model-versions/delete", number=2, status=500, after_commit=True),
+            proxy.on("POST", "*/registered-models/alias", number=1, status=429),
+        ]
+        shaky = ModelMoves(run_script, src_server, At(proxy.uri), tmp_path)
+        assert shaky.load(experiment_name)["model_version"] == {"copied": len(numbers)}
+        assert all(fault.hits for fault in faults)
+    assert moves.differences(experiment_name, experiment_name) == []
+    assert moves.load(experiment_name)["model_version"] == {"unchanged": len(numbers)}
