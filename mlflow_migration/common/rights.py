@@ -24,13 +24,7 @@ def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action
     :raises BadInput: ``require_admin`` is given and it is not known that the credentials see everything.
     """
     ledger.server(action, tracking.uri)
-    problem = _problem(tracking, action)
-    if problem is None:
-        return
-    if require_admin:
-        raise BadInput(f"{problem} --require-admin is given, so nothing was done.")
-    _log.warning(problem)
-    ledger.note(problem)
+    _tell(_problem(tracking, action), ledger, require_admin)
 
 
 def check_registry_rights(registry: Registry, ledger: Ledger, require_admin: bool, action: str) -> None:
@@ -38,7 +32,10 @@ def check_registry_rights(registry: Registry, ledger: Ledger, require_admin: boo
     if not registry.is_apart:
         return
     ledger.note(f"The model registry is at {registry.uri}.")
-    problem = _problem(registry.server, action)
+    _tell(_problem(registry.server, action), ledger, require_admin)
+
+
+def _tell(problem: Optional[str], ledger: Ledger, require_admin: bool) -> None:
     if problem is None:
         return
     if require_admin:

@@ -10,10 +10,10 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.rights import check_registry_rights, check_rights
 from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.model.model_exporter import ModelExporter, VersionSelection
-from mlflow_migration.run.export_run import note_databricks_options, settings_of
+from mlflow_migration.model.one_side import one_side
+from mlflow_migration.run.export_run import settings_of
 
 SCRIPT = "export_model.py"
 
@@ -103,13 +103,7 @@ def main(**options: Any) -> int:
     directory, selection = ExportDir(options["output_dir"]), selection_of(options)
 
     def work(job: Job) -> None:
-        workers = options["workers"]
-        with open_tracking(options["tracking_uri"], "src", workers=workers) as tracking, open_registry(
-            tracking, options["registry_uri"], "src", workers=workers
-        ) as registry:
-            check_rights(tracking, job.ledger, options["require_admin"], "read")
-            check_registry_rights(registry, job.ledger, options["require_admin"], "read")
-            note_databricks_options(job, options)
+        with one_side(job, options, "src") as (tracking, registry):
             exporter = ModelExporter(tracking, registry, job, settings_of(options), selection, SCRIPT)
             exporter.export(options["model"], directory)
 

@@ -15,14 +15,13 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import logged_model_dirs, read_model, run_dirs
-from mlflow_migration.common.rights import check_registry_rights, check_rights
 from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.model.carriers import Carriers
 from mlflow_migration.model.model_exporter import MODEL_FILE
 from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
-from mlflow_migration.run.export_run import note_databricks_options
+from mlflow_migration.model.one_side import one_side
 from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
 from mlflow_migration.run.run_batch import Found, import_batch
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
@@ -179,16 +178,10 @@ def main(**options: Any) -> int:
     reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
     def work(job: Job) -> None:
-        workers, dry_run = options["workers"], job.dry_run
-        with open_tracking(options["tracking_uri"], "dst", workers=workers, dry_run=dry_run) as tracking, open_registry(
-            tracking, options["registry_uri"], "dst", workers=workers, dry_run=dry_run
-        ) as registry:
-            check_rights(tracking, job.ledger, options["require_admin"], "write")
-            check_registry_rights(registry, job.ledger, options["require_admin"], "write")
-            note_databricks_options(job, options)
+        with one_side(job, options, "dst") as (tracking, registry):
             if options["await_creation_for"] is not None:
                 job.ledger.note("--await-creation-for has no effect: versions are ready when they are made.")
-            with closing(IdMap(reports, tracking.identity, writable=not dry_run)) as id_map:
+            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
                 import_one_model(tracking, registry, job, directory, options, id_map)
 
     return run_command("import-model", options, reports, "runs", work)

@@ -15,7 +15,6 @@ from mlflow_migration.common.io_utils import envelope, write_file
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import old_info, read_model
-from mlflow_migration.common.rights import check_registry_rights, check_rights
 from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.model.model_exporter import (
     MODEL_FILE,
@@ -24,7 +23,8 @@ from mlflow_migration.model.model_exporter import (
     ModelExporter,
     VersionSelection,
 )
-from mlflow_migration.run.export_run import note_databricks_options, settings_of
+from mlflow_migration.model.one_side import one_side
+from mlflow_migration.run.export_run import settings_of
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE
 
 SCRIPT = "export_model_version.py"
@@ -170,13 +170,7 @@ def main(**options: Any) -> int:
     directory = ExportDir(options["output_dir"])
 
     def work(job: Job) -> None:
-        workers = options["workers"]
-        with open_tracking(options["tracking_uri"], "src", workers=workers) as tracking, open_registry(
-            tracking, options["registry_uri"], "src", workers=workers
-        ) as registry:
-            check_rights(tracking, job.ledger, options["require_admin"], "read")
-            check_registry_rights(registry, job.ledger, options["require_admin"], "read")
-            note_databricks_options(job, options)
+        with one_side(job, options, "src") as (tracking, registry):
             export_one_version(tracking, registry, job, directory, options)
 
     reports = report_dir(options["report_dir"], directory, options["dry_run"])

@@ -22,7 +22,6 @@ from mlflow_migration.common.object_files import (
     read_run,
     read_version,
 )
-from mlflow_migration.common.rights import check_registry_rights, check_rights
 from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
@@ -30,8 +29,8 @@ from mlflow_migration.model.carriers import Carriers
 from mlflow_migration.model.import_model import import_with_runs
 from mlflow_migration.model.model_exporter import MODEL_FILE, VERSION_LAYOUT
 from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
+from mlflow_migration.model.one_side import one_side
 from mlflow_migration.model_version.export_model_version import EXPERIMENT_FILE, VERSION_FILE
-from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.import_run import settings_of
 from mlflow_migration.run.run_file import RUN_FILE
 
@@ -165,14 +164,8 @@ def main(**options: Any) -> int:
     reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
     def work(job: Job) -> None:
-        workers, dry_run = options["workers"], job.dry_run
-        with open_tracking(options["tracking_uri"], "dst", workers=workers, dry_run=dry_run) as tracking, open_registry(
-            tracking, options["registry_uri"], "dst", workers=workers, dry_run=dry_run
-        ) as registry:
-            check_rights(tracking, job.ledger, options["require_admin"], "write")
-            check_registry_rights(registry, job.ledger, options["require_admin"], "write")
-            note_databricks_options(job, options)
-            with closing(IdMap(reports, tracking.identity, writable=not dry_run)) as id_map:
+        with one_side(job, options, "dst") as (tracking, registry):
+            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
                 import_one_version(tracking, registry, job, directory, options, id_map)
 
     return run_command("import-model-version", options, reports, "runs", work)

@@ -19,6 +19,12 @@ from tests.support.rest import Rest
 from tests.support.scripts import Result
 from tests.support.servers import Server, clean_environment
 
+
+@pytest.fixture
+def moves(run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path) -> ModelMoves:
+    return ModelMoves(run_script, src_server, dst_server, tmp_path)
+
+
 LOG = """
 import sys, mlflow, warnings
 warnings.filterwarnings("ignore")
@@ -121,22 +127,14 @@ def test_registry_on_another_server(
     ],
 )
 def test_killed_and_repeated(
-    run_script: Callable[..., Result],
-    src_server: Server,
-    dst_server: Server,
-    tmp_path: Path,
-    method: str,
-    path: str,
-    number: int,
-    when: str,
+    moves: ModelMoves, src_server: Server, dst_server: Server, method: str, path: str, number: int, when: str
 ) -> None:
     """Nothing is doubled, no placeholder is left, nothing is missing."""
     experiment_name = f"killed_{os.urandom(4).hex()}"
     made = Models(src_server, experiment_name)
     numbers = made.everything(mlflow3=True)
+    moves.export(experiment_name)
     with Proxy(dst_server.uri) as proxy:
-        moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
-        moves.export(experiment_name)
         command = moves.command(experiment_name, "--workers", 1)
         assert run_killed(proxy, command, method, path, number, when) == ""
     moves.load(experiment_name)
@@ -231,14 +229,18 @@ def test_versions_that_an_export_has_lost_are_told(
 
 
 def test_held_model_is_completed(
-    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+    moves: ModelMoves,
+    run_script: Callable[..., Result],
+    src_server: Server,
+    dst_server: Server,
+    tmp_path: Path,
+    experiment_name: str,
 ) -> None:
     """An upload that fails leaves the version incomplete, until a repeat has brought it."""
     made = Models(src_server, experiment_name)
     run = made.run_with_model("model")
     made.version(f"{made.root(run)}/model", run)
     made.delete(run)
-    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
     moves.export(experiment_name)
     with Proxy(dst_server.uri) as proxy:
         proxy.on("PUT", "*/model.bin", status=403)
@@ -250,7 +252,12 @@ def test_held_model_is_completed(
 
 
 def test_incomplete_exports_stay_incomplete(
-    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+    moves: ModelMoves,
+    run_script: Callable[..., Result],
+    src_server: Server,
+    dst_server: Server,
+    tmp_path: Path,
+    experiment_name: str,
 ) -> None:
     made = Models(src_server, experiment_name)
     run = made.run_with_model("model")
@@ -260,7 +267,6 @@ def test_incomplete_exports_stay_incomplete(
         proxy.on("GET", "*/model.bin", status=403)
         broken = ModelMoves(run_script, At(proxy.uri), dst_server, tmp_path)
         assert broken.export(experiment_name, status=1)["model_version"] == {"incomplete": 1}
-    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
     assert "is not deleted" in moves.load_refused(experiment_name, "--delete-model")
     for _ in range(2):
         assert moves.load(experiment_name, status=1)["model_version"] == {"incomplete": 1}
@@ -270,13 +276,12 @@ def test_incomplete_exports_stay_incomplete(
 
 
 def test_model_deleted_as_a_whole_is_made_anew_also_in_two_steps(
-    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path
+    moves: ModelMoves, src_server: Server, dst_server: Server
 ) -> None:
     """What is on record of the deleted model says nothing about the new one."""
     name = f"anew_{os.urandom(4).hex()}"
     made = Models(src_server, name)
     numbers = made.everything(mlflow3=True)
-    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
     moves.export(name)
     moves.load(name)
     rest = RegistryRest(dst_server.uri)
@@ -290,7 +295,7 @@ def test_model_deleted_as_a_whole_is_made_anew_also_in_two_steps(
 
 
 def test_aliases_of_others_stay(
-    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+    moves: ModelMoves, src_server: Server, dst_server: Server, experiment_name: str
 ) -> None:
     """Neither overwriting nor leaving out versions takes an alias away from what others have made."""
     made = Models(src_server, experiment_name)
@@ -303,7 +308,6 @@ def test_aliases_of_others_stay(
     theirs.version(f"runs:/{own}/model", own)
     theirs.alias("prod", "1")
     theirs.registry.post("registered-models/set-tag", {"name": experiment_name, "key": "mine", "value": "1"})
-    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
     moves.export(experiment_name)
     args = ("--on-version-conflict", "renumber", "--on-destination-change", "overwrite")
     for _ in range(2):
@@ -328,43 +332,43 @@ def test_aliases_of_others_stay(
 
 
 def test_placeholders_do_not_travel(
-    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+    moves: ModelMoves, src_server: Server, dst_server: Server, experiment_name: str
 ) -> None:
     made = Models(src_server, experiment_name)
     run = made.run_with_model("model")
     mark = [{"key": "mlflow_exim.placeholder", "value": "true"}]
     made.version(f"runs:/{run}/model", run, tags=mark)
     made.version(f"runs:/{run}/model", run)
-    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
     assert moves.export(experiment_name)["model_version"] == {"copied": 1}
     for _ in range(2):
         moves.load(experiment_name)
         assert numbers_of(dst_server, experiment_name) == [2]
 
 
-def test_prompts_are_no_models(
-    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
-) -> None:
+def test_prompts_are_no_models(moves: ModelMoves, src_server: Server, dst_server: Server, experiment_name: str) -> None:
     made = Models(src_server, experiment_name)
     run = made.run_with_model("model")
     made.version(f"runs:/{run}/model", run)
     prompt = {"tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
     made.create_model(experiment_name + " p", **prompt)
     Models(dst_server, experiment_name + " q").create_model(experiment_name + " p", **prompt)
-    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
     assert "is a prompt" in moves.export_refused(experiment_name + " p")
     moves.export(experiment_name)
     assert "is a prompt" in moves.load_refused(experiment_name + " p", "--delete-model")
 
 
 def test_registry_of_a_local_store(
-    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+    moves: ModelMoves,
+    run_script: Callable[..., Result],
+    src_server: Server,
+    dst_server: Server,
+    tmp_path: Path,
+    experiment_name: str,
 ) -> None:
     """MLFLOW_REGISTRY_URI counts beside a local store, too, and its password is not shown."""
     made = Models(src_server, experiment_name)
     run = made.run_with_model("model")
     made.version(f"runs:/{run}/model", run)
-    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
     moves.export(experiment_name)
     with Proxy(dst_server.uri) as proxy:
         registry = proxy.uri.replace("://", "://bob:pass@")
@@ -376,12 +380,16 @@ def test_registry_of_a_local_store(
 
 
 def test_lost_replies(
-    run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str
+    moves: ModelMoves,
+    run_script: Callable[..., Result],
+    src_server: Server,
+    dst_server: Server,
+    tmp_path: Path,
+    experiment_name: str,
 ) -> None:
     """A server that does the work and then answers 500, or nothing: no second version, no number is lost."""
     made = Models(src_server, experiment_name)
     numbers = made.everything(mlflow3=True)
-    moves = ModelMoves(run_script, src_server, dst_server, tmp_path)
     moves.export(experiment_name)
     with Proxy(dst_server.uri) as proxy:
         faults = [
