@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
-from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifacts import is_mlmodel
@@ -150,7 +150,7 @@ class Carriers:
         if found.kind == RUN:
             run_id = self._run_importer.ids.get(found.id)
             if run_id is None:
-                raise BadDirectory(f"its run {found.id} could not be imported")
+                raise MlflowExportImportException(f"its run {found.id} could not be imported")
             other = version["run_id"] and version["run_id"] != found.id
             notes = [f"it names the run that has its model, not {version['run_id']}"] if other else []
             if found.by_id or self._registry.is_apart:
@@ -164,7 +164,7 @@ class Carriers:
         if self._is_held(found):
             return self._held(version, self._models[found.id], found.path)
         if model_id is None:
-            raise BadDirectory(f"its logged model {found.id} could not be imported")
+            raise MlflowExportImportException(f"its logged model {found.id} could not be imported")
         run_id = self._run_importer.ids.get(version["run_id"])
         if found.by_id:
             return Source(_joined(f"models:/{model_id}", found.path), run_id, model_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Tuple
 
 from mlflow_migration.client.errors import (
     BadDirectory,
@@ -203,10 +203,14 @@ class RegisteredModelImporter:
         if not self._job.dry_run:
             self._taken.clear()
         stopped: Optional[Exception] = None
+        behind = ""
         for version in self._versions:
             try:
                 if stopped is not None:
                     raise stopped
+                if behind and version.dst is None and not version.is_gone:
+                    text = f"it has to wait for version {behind}, which failed and would lose its number"
+                    raise MlflowExportImportException(f"{text}; --on-version-conflict skip goes on")
                 self._job.executor.check()
                 self._import_version(version, carriers)
             except (NumberTaken, GapTooLarge) as ex:
@@ -220,6 +224,9 @@ class RegisteredModelImporter:
                 raise
             except (MlflowExportImportException, OSError) as ex:
                 self._job.failed("model_version", version.key, ex)
+                # what the directory lacks does not come with a repeat; anything else may
+                if self._how.on_conflict == "fail" and version.dst is None and not isinstance(ex, BadDirectory):
+                    behind = behind or version.doc["version"]
         if self._taken.filled:
             self._job.ledger.note(
                 f"{self._taken.filled} numbers of versions of '{self.name}' are left free as they are at the source."
@@ -297,17 +304,7 @@ class RegisteredModelImporter:
                 base=settled(wanted, base, todo, missing), original=original(model, *_SET_BY_SERVER),
                 options=options_of(entry, import_source_tags=self._settings.source_tags),
             )  # fmt: skip
-        status = (
-            "incomplete"
-            if missing
-            else "copied"
-            if created
-            else "differs"
-            if todo.differs
-            else "unchanged"
-            if todo.empty
-            else "updated"
-        )
+        status = _status(missing, created, todo)
         reasons = problems + ([left_alone(todo.differs, base)] if todo.differs else [])
         self._job.ledger.record(
             "registered_model", status, model["name"], dst_id=self.name, name=self.name,
@@ -456,18 +453,7 @@ class RegisteredModelImporter:
                 base=settled(wanted, base, todo, version.missing), original=original(version.doc, *_SET_BY_SERVER),
                 options=options,
             )  # fmt: skip
-        lacking = bool(version.missing)
-        status = (
-            "incomplete"
-            if lacking
-            else "copied"
-            if version.created
-            else "differs"
-            if todo.differs
-            else "unchanged"
-            if todo.empty
-            else "updated"
-        )
+        status = _status(version.missing, version.created, todo)
         reasons = version.problems + version.notes + ([left_alone(todo.differs, base)] if todo.differs else [])
         losses = [
             loss
@@ -489,8 +475,8 @@ class RegisteredModelImporter:
         todo: Plan,
         owner: str,
         tags: Mapping[str, str],
-        write: Any,
-        drop: Any,
+        write: Callable[[str], None],
+        drop: Callable[[str], None],
         missing: List[str],
         problems: List[str],
     ) -> None:
@@ -512,6 +498,14 @@ class RegisteredModelImporter:
                 )  # fmt: skip
         for name in todo.drop:
             drop(name)
+
+
+def _status(missing: List[str], created: bool, todo: Plan) -> str:
+    if missing:
+        return "incomplete"
+    if created:
+        return "copied"
+    return "differs" if todo.differs else "unchanged" if todo.empty else "updated"
 
 
 def _state(

@@ -404,3 +404,27 @@ def test_lost_replies(
         assert all(fault.hits for fault in faults)
     assert moves.differences(experiment_name, experiment_name) == []
     assert moves.load(experiment_name)["model_version"] == {"unchanged": len(numbers)}
+
+
+def test_a_version_that_fails_keeps_its_number(
+    moves: ModelMoves,
+    run_script: Callable[..., Result],
+    src_server: Server,
+    dst_server: Server,
+    tmp_path: Path,
+    experiment_name: str,
+) -> None:
+    """Later ones wait for it, unless that is not wanted; a repeat makes them all."""
+    made = Models(src_server, experiment_name)
+    runs = [made.run_with_model("model", name=f"run {i}") for i in range(3)]
+    for run in runs:
+        made.version(f"runs:/{run}/model", run)
+    moves.export(experiment_name)
+    with Proxy(dst_server.uri) as proxy:
+        proxy.on("POST", "*/runs/create", number=2, status=403)
+        shaky = ModelMoves(run_script, src_server, At(proxy.uri), tmp_path)
+        counts = shaky.load(experiment_name, "--workers", 1, status=1)
+    assert counts["run"] == {"copied": 2, "failed": 1}
+    assert counts["model_version"] in ({"copied": 1, "failed": 2}, {"failed": 3}, {"copied": 2, "failed": 1})
+    assert moves.load(experiment_name)["model_version"].keys() <= {"copied", "unchanged"}
+    assert moves.differences(experiment_name, experiment_name) == []
