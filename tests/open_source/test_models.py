@@ -329,3 +329,17 @@ def test_copy(moves: ModelMoves, run_script: Callable[..., Result], experiment_n
     assert "do not reconcile" not in refused.stdout
     same = ("--dst-model", experiment_name, "--dst-experiment-name", "x", "--dst-mlflow-uri", moves.src.uri)
     assert "same registered model" in run_script(*command, *same, check=2).stderr
+
+
+def test_logged_models_on_a_server_before_mlflow_3(
+    run_script: Callable[..., Result], src_server: Server, server_29: Server, tmp_path: Path, experiment_name: str
+) -> None:
+    """It has none: the versions' models are kept in runs."""
+    moves = ModelMoves(run_script, src_server, server_29, tmp_path)
+    numbers = Models(src_server, experiment_name).everything(mlflow3=True)
+    moves.export(experiment_name)
+    for status in ("copied", "unchanged"):
+        counts = moves.load(experiment_name, "--accept-loss", "logged-models")
+        assert counts["model_version"] == {status: len(numbers)}
+        assert counts["logged_model"] == {"skipped": 2}
+        assert moves.differences(experiment_name, experiment_name) == []
