@@ -22,9 +22,9 @@ def kills(moves: Moves, experiment_name: str, tmp_path: Path) -> Iterator[Kills]
 
 def test_killed_anywhere(kills: Kills) -> None:
     """Right after each kind of write, before its reply, and at some moments between."""
-    moments = kills.moments(16)
+    moments = kills.moments(12)
     kinds = {moment.path.rpartition("/")[2] for moment in moments if moment.workers == 1}
     assert {"create", "log-batch", "log-inputs", "outputs", "update", "logged-models", "params", "set-tag"} <= kinds
-    assert len(moments) >= 16
+    assert len(moments) >= 12
     wrong = {str(moment): found for moment in moments for found in [kills.kill_and_repeat(moment)] if found}
     assert not wrong

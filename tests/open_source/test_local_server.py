@@ -253,11 +253,12 @@ def test_dry_runs_into_a_local_store(kind, src_server, experiment_name, tmp_path
     one = ("--experiment-name", experiment_name, "--report-dir", tmp_path / "report")
     load = ("import-experiment", "--input-dir", tmp_path / "export", "--tracking-uri", uri, *one)
     both = ("--src-mlflow-uri", src_server.uri, "--dst-mlflow-uri", uri)
-    commands = (
-        load,
+    copies = [
         ("copy-experiment", "--experiment", experiment_name, *both, *one),
         ("copy-run", "--run-id", run_id, *both, *one),
-    )
+    ]
+    # each command starts servers of its own, which takes its time
+    commands = [load, *copies] if kind == "sqlite" else [load]
     for command in commands:
         assert counts_of(run_script(*command, "--dry-run"))["run"] == {"copied": 1}
         assert not place.exists() and not (tmp_path / "report").exists()
