@@ -279,8 +279,7 @@ def registry_uri_of(side: str, *, use_global: bool) -> Optional[str]:
     :param use_global: MLFLOW_REGISTRY_URI counts.
     """
     names = [_SIDES[side][0] + "REGISTRY_URI"] + ["MLFLOW_REGISTRY_URI"] * use_global
-    uri = next(filter(None, map(os.environ.get, names)), None) if side or use_global else None
-    return uri or None
+    return next(filter(None, map(os.environ.get, names)), None) if side or use_global else None
 
 
 # -- the settings ---------------------------------------------------------------------------------------------------

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.servers import open_registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.rights import check_registry_rights
-from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
+from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, two_registries, way_station
 from mlflow_migration.model.export_model import SCRIPT, selection_of
 from mlflow_migration.model.import_model import import_one_model
 from mlflow_migration.model.model_exporter import ModelExporter
@@ -27,22 +26,20 @@ def copy_one_model(job: Job, src: Tracking, dst: Tracking, options: Mapping[str,
     name, new_name = options["src_model"], options.get("dst_model") or options["src_model"]
     if not options.get("dst_experiment_name"):
         raise BadInput("The runs of the versions need a place: give --dst-experiment-name.")
-    selection, workers = selection_of(options), options["workers"]
-    with open_registry(src, options["src_registry_uri"], "src", two_sided=True, workers=workers) as src_registry:
-        with open_registry(
-            dst, options["dst_registry_uri"], "dst", two_sided=True, workers=workers, dry_run=job.dry_run
-        ) as dst_registry, way_station(None if job.dry_run else options.get("temp_dir")) as directory:
-            if src_registry.identity == dst_registry.identity and name == new_name:
-                raise BadInput("Source and destination are the same registered model of the same server.")
-            admin = bool(options["require_admin"])
-            check_registry_rights(src_registry, job.ledger, admin, "read")
-            check_registry_rights(dst_registry, job.ledger, admin, "write")
-            half = export_half(job)
-            half.dry_run = False  # what would be done can only be told from what is there
-            exporter = ModelExporter(src, src_registry, half, export_settings(options), selection, SCRIPT)
-            exporter.export(name, directory)
-            facts = {**options, "model": new_name, "experiment_name": options["dst_experiment_name"]}
-            import_one_model(dst, dst_registry, import_half(job), directory, facts, id_map)
+    selection = selection_of(options)
+    with two_registries(src, dst, options) as registries, way_station(
+        None if job.dry_run else options.get("temp_dir")
+    ) as directory:
+        if registries[0].identity == registries[1].identity and name == new_name:
+            raise BadInput("Source and destination are the same registered model of the same server.")
+        for registry, action in zip(registries, ("read", "write")):
+            check_registry_rights(registry, job.ledger, bool(options["require_admin"]), action)
+        half = export_half(job)
+        half.dry_run = False  # what would be done can only be told from what is there
+        exporter = ModelExporter(src, registries[0], half, export_settings(options), selection, SCRIPT)
+        exporter.export(name, directory)
+        facts = {**options, "model": new_name, "experiment_name": options["dst_experiment_name"]}
+        import_one_model(dst, registries[1], import_half(job), directory, facts, id_map)
 
 
 @command(

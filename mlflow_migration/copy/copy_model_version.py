@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from contextlib import closing
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, redact
 from mlflow_migration.client.registry import Registry
-from mlflow_migration.client.servers import open_registry
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
@@ -16,7 +15,14 @@ from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.old_layouts import canonical_version
 from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.common.session import open_job, tell
-from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, two_servers, way_station
+from mlflow_migration.copy.two_sides import (
+    export_half,
+    import_half,
+    run_copy,
+    two_registries,
+    two_servers,
+    way_station,
+)
 from mlflow_migration.model.carriers import Source
 from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
 from mlflow_migration.model_version.export_model_version import export_one_version
@@ -98,7 +104,9 @@ def _copy_shallow(
     how = VersionSettings("next", of_model=False, when_created=True, names=names)
     importer = RegisteredModelImporter(registry, job, import_settings(options), how, id_map, new_name)
     fields = {"description": "", **model, "tags": tag_dict(model.get("tags"))}
-    importer.prepare({"model": fields, "versions": [doc], "aliases": dict.fromkeys(aliases, number), "failed": []})
+    importer.prepare(
+        {"model": fields, "versions": [doc], "aliases": dict.fromkeys(aliases, number), "failed": [], "incomplete": {}}
+    )
     importer.import_model(_SameSource())
     return importer.numbers.get(number, "")
 
@@ -128,16 +136,6 @@ def _with_servers(options: Mapping[str, Any]) -> Dict[str, Any]:
             # the registry of Unity Catalog belongs to a workspace
             facts[f"{side}_mlflow_uri"] = registry.replace("databricks-uc", "databricks", 1)
     return facts
-
-
-@contextmanager
-def _registries(src: Tracking, dst: Tracking, options: Mapping[str, Any]) -> Iterator[Tuple[Registry, Registry]]:
-    workers, dry_run = int(options.get("workers") or 8), bool(options.get("dry_run"))
-    with open_registry(src, options.get("src_registry_uri"), "src", two_sided=True, workers=workers) as first:
-        with open_registry(
-            dst, options.get("dst_registry_uri"), "dst", two_sided=True, workers=workers, dry_run=dry_run
-        ) as second:
-            yield first, second
 
 
 def copy(
@@ -188,7 +186,7 @@ def copy(
         }
     )
     with two_servers(options) as (src, dst), Ledger(None, "copy_model_version", options) as ledger:
-        with _registries(src, dst, options) as registries, open_job(ledger, "runs", {"quiet": True}) as job, closing(
+        with two_registries(src, dst, options) as registries, open_job(ledger, "runs", {"quiet": True}) as job, closing(
             IdMap(None, dst.identity)
         ) as id_map:
             number = copy_one_version(job, src, dst, registries, options, id_map)
@@ -214,7 +212,7 @@ def main(**options: Any) -> int:
     facts = _with_servers(options)
 
     def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap) -> None:
-        with _registries(src, dst, facts) as registries:
+        with two_registries(src, dst, facts) as registries:
             for registry, action in zip(registries, ("read", "write")):
                 check_registry_rights(registry, job.ledger, bool(facts["require_admin"]), action)
             copy_one_version(job, src, dst, registries, facts, id_map)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any, Callable, Iterator, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.servers import open_tracking
+from mlflow_migration.client.registry import Registry
+from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
@@ -95,6 +96,22 @@ def two_servers(
             for side, client in (("src", src_client), ("dst", dst_client))
         ]
         yield both[0], both[1]
+
+
+@contextmanager
+def two_registries(
+    src: Tracking, dst: Tracking, options: Mapping[str, Any]
+) -> Iterator[Tuple[Registry, Registry]]:
+    """Give the model registries of source and destination.
+
+    :param options: ``src_registry_uri``, ``dst_registry_uri``, ``workers`` and ``dry_run`` of the command.
+    """
+    workers, dry_run = int(options.get("workers") or 8), bool(options.get("dry_run"))
+    with open_registry(src, options.get("src_registry_uri"), "src", two_sided=True, workers=workers) as first:
+        with open_registry(
+            dst, options.get("dst_registry_uri"), "dst", two_sided=True, workers=workers, dry_run=dry_run
+        ) as second:
+            yield first, second
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class Carriers:
         if self._lacks:
             return self._lacks[0]
         for version in versions:
-            if self._found(version) is None and self._own_copy(version) is None:
+            if not self._has_model(version):
                 return f"neither the run nor the model of version {version['version']} is there"
         own = [self._own_copy(version) for version in versions]
         for files in [*self._runs.values(), *self._models.values(), *filter(None, own)]:
@@ -113,8 +113,11 @@ class Carriers:
 
         :raises BadDirectory: It has none.
         """
-        if self._found(version) is None and self._own_copy(version) is None:
+        if not self._has_model(version):
             raise BadDirectory("neither its run nor its model is in the directory")
+
+    def _has_model(self, version: Json) -> bool:
+        return self._found(version) is not None or self._own_copy(version) is not None
 
     def arrive(
         self,
@@ -217,8 +220,8 @@ class Carriers:
         return _Files(self._directory, folder, listed) if listed else None
 
 
-def _files(place: ExportDir, info: Optional[Json]) -> _Files:
-    listed = (info or {}).get("artifacts")
+def _files(place: ExportDir, info: Json) -> _Files:
+    listed = info.get("artifacts")
     if listed is None:
         listed = [{"path": path, "size": size} for path, size in place.sub(ARTIFACTS).files()]
     return _Files(place, ARTIFACTS, listed)

@@ -129,12 +129,11 @@ class ModelExporter:
         self._settings, self._selection, self._script = settings, selection, script
         self._saved: Dict[str, List[Json]] = {}  # artifacts of the registry's copies that the directory has
 
-    def export(self, name: str, directory: ExportDir) -> bool:
+    def export(self, name: str, directory: ExportDir) -> None:
         """Export a registered model, and record each object.
 
         :param name: Its name.
         :param directory: Where to.
-        :return: Whether it is whole.
         :raises BadInput: There is no such model, it is a prompt, it lacks a version that is asked for by its number, or
             the directory holds another one.
         """
@@ -162,7 +161,7 @@ class ModelExporter:
                 outcome.item.problems.append(f"its model can't be read: {describe(outcome.error)}")
                 self._job.lost("artifact", f"{outcome.item.key}/model", outcome.error, "artifacts")
         note_absent(self._tracking, self._job.ledger)
-        return self._finish(model, versions, set(runs.failed), directory, old)
+        self._finish(model, versions, set(runs.failed), directory, old)
 
     def _refuse_other(self, model: Json, directory: ExportDir) -> Optional[Json]:
         """Return what the directory has of the model; None if nothing."""
@@ -254,7 +253,7 @@ class ModelExporter:
                     run_ids=whole,
                     linked=linked,
                     everything=False,
-                )  # fmt: skip
+                )
             )
         return {model_id: root for model_id, root in roots.items() if model_id in exported}
 
@@ -303,11 +302,10 @@ class ModelExporter:
         failed_runs: Set[str],
         directory: ExportDir,
         old: Optional[Json],
-    ) -> bool:
+    ) -> None:
         before = {version["version"]: version for version in (old or {}).get("versions", ())}
         aliases = {item["alias"]: str(item["version"]) for item in model.get("aliases") or ()}
         docs = [self._doc(version, aliases, failed_runs) for version in versions]
-        whole = not any(version.problems for version in versions)
         fields = {key: value for key, value in model.items() if key not in ("latest_versions", "aliases")}
         fields["tags"] = model.get("tags") or []
         fields["aliases"] = [{"alias": alias, "version": number} for alias, number in sorted(aliases.items())]
@@ -324,7 +322,6 @@ class ModelExporter:
         self._record(model, versions, docs, before, old)
         if not self._job.dry_run:
             directory.write_json(MODEL_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))
-        return whole and not failed_runs
 
     def _doc(self, version: _Version, aliases: Dict[str, str], failed_runs: Set[str]) -> Json:
         doc = _with_times({**version.doc, "tags": tag_dict(version.doc.get("tags"))})

@@ -364,7 +364,7 @@ class RegisteredModelImporter:
         assert version.dst is not None
         if not (version.created or version.own or self._job.dry_run) and carriers.holds(doc):
             version.problems += carriers.source(doc).problems  # an import may have been cut off before it was whole
-        version.problems += self._doc.get("incomplete", {}).get(doc["version"], [])
+        version.problems += self._doc["incomplete"].get(doc["version"], [])
         version.missing += ["artifacts"] * bool(version.problems)
         number = str(version.dst["version"])
         self.numbers[doc["version"]] = number

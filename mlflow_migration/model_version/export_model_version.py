@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shutil
 from typing import Any, Dict, List, Mapping, Optional
 
 from mlflow_migration.client.errors import BadInput
@@ -95,11 +96,10 @@ def _into_run(directory: ExportDir, run: ExportDir, path: str, number: str) -> s
     doc = run.read_json(RUN_FILE)
     own: List[Json] = ((old_info(directory, MODEL_FILE) or {}).get(VERSION_MODELS) or {}).get(number) or []
     for entry in own:
-        with directory.open_read(f"version_model/{entry['path']}") as file, run.new_file(
+        with directory.open_read(f"{VERSION_LAYOUT.own_copy(number)}/{entry['path']}") as file, run.new_file(
             f"{ARTIFACTS}/{posixpath.join(path, entry['path'])}"
         ) as out:
-            for block in iter(lambda f=file: f.read(_BLOCK), b""):  # type: ignore[misc]
-                out.write(block)
+            shutil.copyfileobj(file, out, _BLOCK)
     moved = [{**entry, "path": posixpath.join(path, entry["path"])} for entry in own]
     paths = {entry["path"] for entry in moved}
     listed = [entry for entry in doc["info"].get("artifacts") or () if entry["path"] not in paths]

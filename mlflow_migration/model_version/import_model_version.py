@@ -90,7 +90,7 @@ def _document(directory: ExportDir) -> Json:
         model = {"name": version["name"], "description": "", "tags": {}}
     version["name"] = version.get("name") or model["name"]
     aliases = dict.fromkeys(version["aliases"], version["version"])
-    return {"model": model, "versions": [version], "aliases": aliases, "failed": []}
+    return {"model": model, "versions": [version], "aliases": aliases, "failed": [], "incomplete": {}}
 
 
 def import_model_version(

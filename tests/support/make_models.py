@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 from tests.support.compare_models import RegistryRest, delete_version, model_differences
 from tests.support.moves import Counts, Source, counts_of
@@ -111,9 +111,9 @@ def tags(number: int) -> List[Json]:
     return [{"key": f"tag {i}", "value": f"value {i}"} for i in range(number)]
 
 
-def numbers_of(server: Server, name: str, rest: Optional[RegistryRest] = None) -> List[int]:
+def numbers_of(server: Server, name: str) -> List[int]:
     """The numbers of the versions that a server has."""
-    return [int(version["version"]) for version in (rest or RegistryRest(server.uri)).versions(name)]
+    return [int(version["version"]) for version in RegistryRest(server.uri).versions(name)]
 
 
 class ModelMoves:
