@@ -23,6 +23,12 @@ PLACEHOLDER = "mlflow_exim.placeholder"
 IS_PROMPT = "mlflow.prompt.is_prompt"
 """Tag of a registered model that is a prompt."""
 
+PROMPT_TEXT = "mlflow.prompt.text"
+"""Tag of a version of a prompt: its template."""
+
+PROMPT_SOURCE = "dummy-source"
+"""``source`` of a version of a prompt: servers take no other, as there is nothing that it is made from."""
+
 HAS_NO_STAGE = "None"
 _PAGE = 1_000
 
@@ -38,12 +44,19 @@ def is_placeholder(version: Mapping[str, Any]) -> bool:
     return PLACEHOLDER in tags and VERSION_KEY not in tags
 
 
+def essential(tags: Mapping[str, str]) -> Dict[str, str]:
+    """Return those of the tags without which a prompt, or a version of it, is none."""
+    return {key: tags[key] for key in (IS_PROMPT, PROMPT_TEXT) if key in tags}
+
+
 class Registry:
-    """The model registry of one server.
+    """The model registry of one server; searches show no prompts, see :class:`PromptRegistry`.
 
     :param server: The server that has the registry; the runs may be on another one.
     :param tracking: The server that has the runs.
     """
+
+    _also = ""
 
     def __init__(self, server: Tracking, tracking: Tracking) -> None:
         self.server = server
@@ -112,7 +125,7 @@ class Registry:
         quote = '"' if "'" in name else "'"
 
         def fetch(token: Optional[str]) -> Json:
-            params = {"filter": f"name = {quote}{name}{quote}", "max_results": _PAGE}
+            params = {"filter": f"name = {quote}{name}{quote}{self._also}", "max_results": _PAGE}
             return self._rest.get(
                 f"{API}/model-versions/search", {**params, **({"page_token": token} if token else {})}
             )
@@ -174,3 +187,20 @@ class Registry:
         params = {"name": name, "version": number, "path": path}
         with self._rest.stream("/model-versions/get-artifact", params) as blocks:
             yield blocks
+
+
+class PromptRegistry(Registry):
+    """The prompts of a registry."""
+
+    _also = f" AND tag.`{IS_PROMPT}` = 'true'"
+
+    def search(self) -> Iterator[List[Json]]:
+        """Yield pages of prompts, with their tags and aliases."""
+
+        def fetch(token: Optional[str]) -> Json:
+            params = {"filter": f"tag.`{IS_PROMPT}` = 'true'", "max_results": _PAGE}
+            return self._rest.get(
+                f"{API}/registered-models/search", {**params, **({"page_token": token} if token else {})}
+            )
+
+        return paged(fetch, "registered_models")

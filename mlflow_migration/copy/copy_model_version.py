@@ -24,7 +24,8 @@ from mlflow_migration.copy.two_sides import (
     way_station,
 )
 from mlflow_migration.model.carriers import Source
-from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
+from mlflow_migration.model.destination import VersionSettings
+from mlflow_migration.model.model_importer import RegisteredModelImporter
 from mlflow_migration.model_version.export_model_version import export_one_version
 from mlflow_migration.model_version.import_model_version import import_one_version
 from mlflow_migration.run.export_run import note_databricks_options

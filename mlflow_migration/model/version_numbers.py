@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Optional, Sequence
 
 from mlflow_migration.client.errors import MlflowExportImportException
-from mlflow_migration.client.registry import PLACEHOLDER, VERSION_KEY, Registry, is_placeholder
+from mlflow_migration.client.registry import PLACEHOLDER, VERSION_KEY, Registry, essential, is_placeholder
 from mlflow_migration.client.tracking import tag_dict, tag_list
 
 Json = Dict[str, Any]
@@ -92,7 +92,8 @@ class Numbers:
     def _fill(self, body: Json, number: int) -> None:
         # with the source of the version to come, which the server is going to take
         kept = ("name", "source", "run_id", "model_id")
-        filler: Json = {**{key: body[key] for key in kept if key in body}, "tags": tag_list({PLACEHOLDER: "true"})}
+        tags = {PLACEHOLDER: "true", **essential(tag_dict(body["tags"]))}
+        filler: Json = {**{key: body[key] for key in kept if key in body}, "tags": tag_list(tags)}
         while self._last < number - 1:
             # there is never more than one
             version = self._registry.create_version(filler, self._find_placeholder)

@@ -26,9 +26,10 @@ from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.model.carriers import Carriers
+from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.import_model import import_with_runs
 from mlflow_migration.model.model_exporter import MODEL_FILE, VERSION_LAYOUT
-from mlflow_migration.model.model_importer import RegisteredModelImporter, VersionSettings
+from mlflow_migration.model.model_importer import RegisteredModelImporter
 from mlflow_migration.model.one_side import one_side
 from mlflow_migration.model_version.export_model_version import EXPERIMENT_FILE, VERSION_FILE
 from mlflow_migration.run.import_run import settings_of
