@@ -20,6 +20,10 @@ SCRIPTS = {
     "import-model-version": "model_version.import_model_version",
     "copy-model": "copy.copy_model",
     "copy-model-version": "copy.copy_model_version",
+    "export-prompt": "prompt.export_prompt",
+    "import-prompt": "prompt.import_prompt",
+    "export-prompts": "bulk.export_prompts",
+    "import-prompts": "bulk.import_prompts",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }

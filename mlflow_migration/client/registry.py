@@ -5,6 +5,7 @@ Paths are those of MLflow's REST API (``mlflow/protos/model_registry.proto``). T
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 
@@ -26,6 +27,15 @@ IS_PROMPT = "mlflow.prompt.is_prompt"
 PROMPT_TEXT = "mlflow.prompt.text"
 """Tag of a version of a prompt: its template."""
 
+PROMPT_TYPE = "_mlflow_prompt_type"
+"""Tag of a version of a prompt: ``text`` or ``chat``; a chat's template is JSON. Early versions lack it."""
+
+RESPONSE_FORMAT = "_mlflow_prompt_response_format"
+"""Tag of a version of a prompt, as JSON."""
+
+MODEL_CONFIG = "_mlflow_prompt_model_config"
+"""Tag of a version of a prompt, as JSON."""
+
 PROMPT_SOURCE = "dummy-source"
 """``source`` of a version of a prompt: servers take no other, as there is nothing that it is made from."""
 
@@ -44,6 +54,17 @@ def is_placeholder(version: Mapping[str, Any]) -> bool:
     return PLACEHOLDER in tags and VERSION_KEY not in tags
 
 
+class NoPrompts(BadInput):
+    """A server is too old for prompts.
+
+    :param version: Its MLflow version.
+    """
+
+    def __init__(self, message: str, version: str) -> None:
+        super().__init__(message)
+        self.version = version
+
+
 def essential(tags: Mapping[str, str]) -> Dict[str, str]:
     """Return those of the tags without which a prompt, or a version of it, is none."""
     return {key: tags[key] for key in (IS_PROMPT, PROMPT_TEXT) if key in tags}
@@ -59,7 +80,7 @@ class Registry:
     _also = ""
 
     def __init__(self, server: Tracking, tracking: Tracking) -> None:
-        self.server = server
+        self.server, self.tracking = server, tracking
         self.uri = server.uri
         self.identity = server.identity
         self.is_apart = server is not tracking
@@ -190,9 +211,33 @@ class Registry:
 
 
 class PromptRegistry(Registry):
-    """The prompts of a registry."""
+    """The prompts of a registry.
+
+    :param registry: The registry.
+    :raises BadInput: Its server is too old for prompts.
+    """
 
     _also = f" AND tag.`{IS_PROMPT}` = 'true'"
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry.server, registry.tracking)
+        version = self.server.version()
+        match = re.match(r"(\d+)\.(\d+)", version)
+        # no route of theirs could be asked for instead: it would take them for models
+        if match and (int(match[1]), int(match[2])) < (2, 21):
+            raise NoPrompts(f"{self.uri} runs MLflow {version}, which knows no prompts: they came with 2.21.", version)
+
+    def prompt(self, name: str) -> Json:
+        """Return a prompt with its tags and aliases.
+
+        :raises BadInput: There is none.
+        """
+        found = self.model(name)
+        if found is None:
+            raise BadInput(f"{self.uri} has no prompt '{name}'.")
+        if IS_PROMPT not in tag_dict(found.get("tags")):
+            raise BadInput(f"'{name}' is a registered model, not a prompt.")
+        return found
 
     def search(self) -> Iterator[List[Json]]:
         """Yield pages of prompts, with their tags and aliases."""

@@ -65,10 +65,10 @@ class IdMap:
         line = self._lines.get((kind, experiment_id, src_id))
         return None if line is None else {"base": None, **json_codec.loads(line)}
 
-    def entries(self, kind: str, experiment_id: str) -> Iterator[Json]:
-        """Yield the last lines of all objects of a kind in one destination experiment."""
+    def entries(self, kind: str, experiment_id: Optional[str] = None) -> Iterator[Json]:
+        """Yield the last lines of all objects of a kind, of one destination experiment only or of all."""
         for (of_kind, of_experiment, _), line in list(self._lines.items()):
-            if of_kind == kind and of_experiment == experiment_id:
+            if of_kind == kind and experiment_id in (None, of_experiment):
                 yield json_codec.loads(line)
 
     def record(self, kind: str, experiment_id: str, src_id: str, dst_id: str, **facts: Any) -> None:

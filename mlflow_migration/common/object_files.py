@@ -13,6 +13,8 @@ from mlflow_migration.common.old_layouts import (
     canonical_logged_model,
     canonical_model,
     canonical_points,
+    canonical_prompt,
+    canonical_prompts,
     canonical_run,
     canonical_version_file,
 )
@@ -83,6 +85,28 @@ def read_version(directory: ExportDir) -> Dct:
     :raises BadDirectory: Its file can't be read; it is named.
     """
     return _read(directory, "version.json", canonical_version_file)
+
+
+def prompt_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return name and directory of each version of a prompt, sorted by name."""
+    found = [(name, _sub(directory, name)) for name in directory.names()]
+    return sorted((item for item in found if _holds(item[1], "prompt.json")), key=lambda item: item[0])
+
+
+def read_prompt(directory: ExportDir) -> Dct:
+    """Return the version of a prompt of a directory; see :func:`canonical_prompt`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(directory, "prompt.json", canonical_prompt)
+
+
+def read_prompts(directory: ExportDir) -> Dct:
+    """Return what a directory's summary says about its prompts; see :func:`canonical_prompts`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(directory, "prompts_summary.json", canonical_prompts)
 
 
 def read_info(directory: ExportDir, file: str) -> Optional[Dct]:

@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client.registry import IS_PROMPT, MODEL_CONFIG, PROMPT_TEXT, PROMPT_TYPE, RESPONSE_FORMAT
 
 Dct = Dict[str, Any]
 
@@ -161,6 +162,69 @@ def canonical_model(doc: Mapping[str, Any]) -> Dct:
             for number, texts in incomplete.items()
         },
     }
+
+
+def canonical_prompt(doc: Mapping[str, Any]) -> Dct:
+    """Return a version of a prompt out of its ``prompt.json``.
+
+    :param doc: The file, with or without envelope.
+    :return: ``version`` (as :func:`canonical_model` has it; its tags hold the template and whatever else a prompt has),
+        and what the file has of the prompt as a whole, if it has that: ``model``, ``aliases`` and ``experiments`` as in
+        :func:`canonical_prompts`, else None.
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    body = _body(doc)
+    raw = body.get("model_version")
+    version = canonical_version(_version_of_prompt(body) if raw is None else raw)
+    version["name"] = _text(version, "name", "prompt.name")
+    if not version["name"]:
+        raise BadDirectory("'prompt.name' is missing")
+    whole = None if body.get("registered_model") is None else _whole_prompt(body)
+    return {"version": version, "whole": whole}
+
+
+def _version_of_prompt(body: Mapping[str, Any]) -> Dct:
+    """Return a version as REST would, out of what other tools write of a prompt."""
+    if body.get("prompt") is None:
+        raise BadDirectory("'prompt' is missing")
+    prompt = _mapping(body["prompt"], "prompt")
+    template = prompt.get("template")
+    if not isinstance(template, (str, list)):
+        raise BadDirectory(f"'prompt.template' is neither text nor a list of messages: {_shown(template)}")
+    tags = _texts(prompt.get("tags"), "prompt.tags")
+    tags.setdefault(IS_PROMPT, "true")
+    if isinstance(template, str):
+        tags.setdefault(PROMPT_TEXT, template)
+    else:
+        tags.setdefault(PROMPT_TEXT, json_codec.dumps(template).decode())
+        tags.setdefault(PROMPT_TYPE, "chat")
+    for field, key in (("response_format", RESPONSE_FORMAT), ("model_config", MODEL_CONFIG)):
+        if prompt.get(field) is not None:
+            tags.setdefault(key, json_codec.dumps(prompt[field]).decode())
+    kept = ("name", "version", "aliases", "user_id", "creation_timestamp", "last_updated_timestamp")
+    description = prompt.get("commit_message") or prompt.get("description")
+    return {**{key: prompt.get(key) for key in kept}, "description": description, "tags": tags}
+
+
+def canonical_prompts(doc: Mapping[str, Any]) -> Dct:
+    """Return what ``prompts_summary.json`` says.
+
+    :param doc: The file, with or without envelope.
+    :return: ``prompts`` (a list, each with ``model``, ``aliases`` and ``failed`` as in :func:`canonical_model`, and
+        ``experiments``, names by id at the source) and ``failed`` (names of prompts that could not be exported).
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    body = _body(doc)
+    return {
+        "prompts": [_whole_prompt(_mapping(item, "prompts")) for item in _list(body.get("prompts"), "prompts")],
+        "failed": _ids(body.get("failed_prompts"), "failed_prompts"),
+    }
+
+
+def _whole_prompt(item: Mapping[str, Any]) -> Dct:
+    found = canonical_model(item)
+    experiments = _texts(item.get("experiments"), "experiments")
+    return {**{key: found[key] for key in ("model", "aliases", "failed")}, "experiments": experiments}
 
 
 def canonical_info(info: Any) -> Dct:

@@ -17,7 +17,7 @@ import click
 
 from mlflow_migration.client.errors import BadInput
 
-LOSS_KINDS = ("runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "notebooks")
+LOSS_KINDS = ("runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks")
 STAGES = ("None", "Staging", "Production", "Archived")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
 
@@ -182,6 +182,15 @@ OPTIONS: Dict[str, Option] = {
         _WHICH,
         "Destination experiment of the runs; it is created if absent. Without it copy-model-version copies no run.",
     ),
+    "prompts": Option(
+        _WHICH,
+        "Names of prompts, comma separated; `all`, beginnings of names with a `*`, or a .txt file of names.",
+        required=True,
+    ),
+    "prompt_name": Option(
+        _WHICH, "Name of the prompt; import-prompt gives it this name, without it that of the source's."
+    ),
+    "prompt_version": Option(_WHICH, "Number of the prompt's version.", required=True),
     "src_version": Option(_WHICH, "Number of the source's version.", required=True),
     "version": Option(_WHICH, "Number of the version.", required=True),
     "versions": Option(_WHICH, "Only these versions, comma separated; not together with --stages.", LIST),
@@ -259,6 +268,9 @@ OPTIONS: Dict[str, Option] = {
         "First delete the destination's model with all its versions, once the directory is known to be whole.",
         BOOL,
         False,
+    ),
+    "delete_prompt": Option(
+        _AGAIN, "First delete the destination's prompt with all its versions, once the directory is read.", BOOL, False
     ),
     "await_creation_for": Option(_AGAIN, "Has no effect; for command lines of the earlier tools.", click.INT),
     "recheck": Option(

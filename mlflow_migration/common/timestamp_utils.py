@@ -67,6 +67,12 @@ def adjust_timestamps(dct: Dict[str, Any], keys: Iterable[str]) -> None:
             dct[f"_{key}"] = fmt_ts_millis(dct[key])
 
 
+def with_times(fields: Dict[str, Any]) -> Dict[str, Any]:
+    """Return an object of a registry with its times as UTC text too, as :func:`adjust_timestamps` would add them."""
+    times = ("creation_timestamp", "last_updated_timestamp")
+    return {**fields, **{"_" + name: fmt_ts_millis(int(fields[name])) for name in times if fields.get(name)}}
+
+
 def format_seconds(seconds: float) -> str:
     """Return a duration as text, such as ``0.4s``, ``12s``, ``2m 05s`` or ``1h 02m``."""
     if seconds < 9.95:

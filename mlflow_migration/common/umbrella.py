@@ -46,6 +46,10 @@ COMMANDS: Dict[str, Entry] = {
     "copy-model-version": Entry(
         "copy.copy_model_version", "Copy one version of a registered model to any registered model."
     ),
+    "export-prompt": Entry("prompt.export_prompt", "Export one version of a prompt to a directory."),
+    "import-prompt": Entry("prompt.import_prompt", "Import one version of a prompt from a directory."),
+    "export-prompts": Entry("bulk.export_prompts", "Export prompts with all their versions to a directory."),
+    "import-prompts": Entry("bulk.import_prompts", "Import prompts with all their versions from a directory."),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }
 

@@ -16,7 +16,7 @@ from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import old_info, read_model
 from mlflow_migration.common.old_layouts import canonical_version
-from mlflow_migration.common.timestamp_utils import fmt_ts_millis
+from mlflow_migration.common.timestamp_utils import with_times
 from mlflow_migration.logged_model.logged_model_exporter import export_models
 from mlflow_migration.model.sources import RUN, is_copy, locate, model_ids
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
@@ -317,14 +317,14 @@ class ModelExporter:
             if number not in numbers
         ]
         every = sorted(docs + earlier, key=lambda doc: int(doc["version"]))
-        body = {"registered_model": {**_with_times(fields), "versions": every}}
+        body = {"registered_model": {**with_times(fields), "versions": every}}
         info = self._info(versions, len(every))
         self._record(model, versions, docs, before, old)
         if not self._job.dry_run:
             directory.write_json(MODEL_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))
 
     def _doc(self, version: _Version, aliases: Dict[str, str], failed_runs: Set[str]) -> Json:
-        doc = _with_times({**version.doc, "tags": tag_dict(version.doc.get("tags"))})
+        doc = with_times({**version.doc, "tags": tag_dict(version.doc.get("tags"))})
         doc["aliases"] = sorted(alias for alias, number in aliases.items() if number == version.number)
         doc["_download_uri"] = version.location
         if version.run is not None:
@@ -372,8 +372,3 @@ class ModelExporter:
             model["name"], reason=f"{lacking} of its versions are not whole" if lacking else None,
             losses=["artifacts"] if lacking else [],
         )  # fmt: skip
-
-
-def _with_times(fields: Json) -> Json:
-    times = ("creation_timestamp", "last_updated_timestamp")
-    return {**fields, **{"_" + name: fmt_ts_millis(int(fields[name])) for name in times if fields.get(name)}}

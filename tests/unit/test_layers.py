@@ -16,6 +16,8 @@ BELOW = {
     "experiment": {"run", "logged_model", "common", "client"},
     "model": {"run", "logged_model", "common", "client"},
     "model_version": {"model", "run", "logged_model", "common", "client"},
+    "prompt": {"model", "run", "logged_model", "common", "client"},
+    "bulk": {"prompt", "model", "run", "logged_model", "common", "client"},
     "copy": {"model_version", "model", "experiment", "run", "logged_model", "common", "client"},
 }
 # a script like the others, but its classes are the client's

@@ -47,6 +47,10 @@ FUNCTIONS = {
         "model_name experiment_name input_dir create_model=False import_permissions=False import_source_tags=False "
         "import_stages_and_aliases=True import_metadata=False [model_id=None] mlflow_client=None"
     ),
+    "prompt.export_prompt.export_prompt": "prompt_name prompt_version output_dir mlflow_client=None",
+    "prompt.import_prompt.import_prompt": "input_dir prompt_name=None delete_prompt=False mlflow_client=None",
+    "bulk.export_prompts.export_prompts": "output_dir prompt_names=None use_threads=False mlflow_client=None",
+    "bulk.import_prompts.import_prompts": "input_dir delete_prompt=False use_threads=False mlflow_client=None",
     "copy.copy_run.copy": "src_run_id dst_experiment_name src_mlflow_uri=None dst_mlflow_uri=None",
     "copy.copy_model_version.copy": (
         "src_model_name src_model_version dst_model_name dst_experiment_name=None src_tracking_uri=None "

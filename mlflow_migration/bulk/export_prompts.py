@@ -1,0 +1,170 @@
+"""Exports many prompts with all their versions to a directory."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Sequence, Union
+
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
+from mlflow_migration.client.registry import NoPrompts, PromptRegistry
+from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common import log
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir, safe_name
+from mlflow_migration.common.io_utils import envelope
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.object_files import read_prompts
+from mlflow_migration.common.selection import choose_names, wanted_names
+from mlflow_migration.common.session import open_job, report_dir, run_command, tell
+from mlflow_migration.model.one_side import one_side
+from mlflow_migration.prompt.prompt_exporter import PromptExporter
+
+Json = Dict[str, Any]
+
+_log = log.getLogger(__name__)
+
+SCRIPT = "export_prompts.py"
+SUMMARY_FILE = "prompts_summary.json"
+
+
+def export_all_prompts(
+    tracking: Tracking, registry: PromptRegistry, job: Job, wanted: Sequence[str], directory: ExportDir
+) -> None:
+    """Export prompts with all their versions, and record each object.
+
+    :param wanted: Names; see :func:`choose_names`.
+    """
+    before = _before(directory)
+    there = {prompt["name"]: prompt for page in registry.search() for prompt in page}
+    names, unknown = choose_names(wanted, there)
+    job.ledger.expect("prompt", len(names) + len(unknown))
+    for name in unknown:
+        job.failed("prompt", name, NotFound("there is no such prompt", http_status_code=404))
+    exporter = PromptExporter(tracking, registry, job, SCRIPT)
+
+    def export(name: str) -> Json:
+        _refuse_other(there[name], before.get(name), directory)
+
+        def place(number: str) -> ExportDir:
+            return directory.sub(safe_name(f"{name}_v{number}"))
+
+        return exporter.export(there[name], place)
+
+    if not job.dry_run:
+        directory.make()
+    prompts, failed = dict(before), []
+    for outcome in job.executor.imap(export, names):
+        name = outcome.item
+        if outcome.error is not None:
+            failed.append(name)
+            job.failed("prompt", name, outcome.error)
+            continue
+        whole = outcome.get()
+        lacking = len((whole.get("info") or {}).get("failed_versions", ()))
+        same = before.get(name) == whole
+        prompts[name] = whole
+        job.ledger.record(
+            "prompt", "incomplete" if lacking else "unchanged" if same else "updated" if name in before else "copied",
+            name, reason=f"{lacking} of its versions could not be exported" if lacking else None,
+            losses=["versions"] * bool(lacking),
+        )  # fmt: skip
+    if not job.dry_run:
+        _write(tracking, job, directory, [prompts[name] for name in sorted(prompts)], sorted(failed))
+
+
+def _before(directory: ExportDir) -> Dict[str, Json]:
+    """Return what the directory's summary has of prompts, by name: what is not asked for this time stays."""
+    try:
+        read_prompts(directory)  # refuses what is none of ours
+        listed = directory.read_json(SUMMARY_FILE)["mlflow"].get("prompts") or []
+    except (BadDirectory, KeyError, AttributeError):
+        return {}
+    return {item["registered_model"]["name"]: item for item in listed}
+
+
+def _refuse_other(prompt: Json, before: Any, directory: ExportDir) -> None:
+    old, new = ((item or {}).get("creation_timestamp") for item in ((before or {}).get("registered_model"), prompt))
+    if old and new and str(old) != str(new):
+        raise BadInput(f"{directory.path} holds another prompt of that name, of another server or since deleted")
+
+
+def _write(tracking: Tracking, job: Job, directory: ExportDir, prompts: List[Json], failed: List[str]) -> None:
+    body = {**summary_of(job, "exports"), "prompts": prompts, **({"failed_prompts": failed} if failed else {})}
+    directory.write_json(SUMMARY_FILE, envelope(SCRIPT, body, tracking_uri=tracking.uri))
+
+
+def summary_of(job: Job, what: str) -> Dict[str, int]:
+    """Return the counts of versions of prompts as today's tools give them.
+
+    :param what: ``exports`` or ``imports``, for the names of the counts.
+    """
+    counts = job.ledger.counts.get("prompt_version", {})
+    failed = sum(counts.get(status, 0) for status in ("failed", "incomplete"))
+    skipped = counts.get("skipped", 0)
+    return {
+        "total_prompts": sum(counts.values()),
+        f"successful_{what}": sum(counts.values()) - failed - skipped,
+        f"failed_{what}": failed,
+        **({"skipped_imports": skipped} if what == "imports" else {}),
+    }
+
+
+def export_prompts(
+    output_dir: str,
+    prompt_names: Union[None, str, Sequence[str]] = None,
+    use_threads: bool = False,
+    mlflow_client: Any = None,
+    *,
+    workers: int = 8,
+) -> Dict[str, Any]:
+    """Export prompts with all their versions.
+
+    :param output_dir: Directory to export to.
+    :param prompt_names: Names as a list or a comma separated text, also ``all``, beginnings with a ``*``, or a ``.txt``
+        file with a name in each line; None means all.
+    :param use_threads: For callers of today's tools.
+    :param mlflow_client: Decides servers and credentials; default is what the environment says.
+    :param workers: The most requests in flight.
+    :return: ``total_prompts``, ``successful_exports`` and ``failed_exports``, which count versions of prompts; or
+        ``unsupported`` and ``mlflow_version`` of a server that is too old; or ``error``.
+    """
+    options = {"prompts": prompt_names, "workers": workers, "quiet": True}
+    directory = ExportDir(output_dir)
+    try:
+        with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
+            tracking, None, "src", workers=workers
+        ) as registry, Ledger(directory, "export_prompts", {"output_dir": output_dir, **options}) as ledger, open_job(
+            ledger, "prompts", options
+        ) as job:
+            wanted = wanted_names("all" if prompt_names is None else prompt_names)
+            export_all_prompts(tracking, PromptRegistry(registry), job, wanted, directory)
+            tell(ledger)
+            return dict(summary_of(job, "exports"))
+    except MlflowExportImportException as ex:
+        return not_done(ex)
+
+
+def not_done(ex: MlflowExportImportException) -> Dict[str, Any]:
+    """Return what today's tools return when they could not start."""
+    _log.error("%s", describe(ex))
+    if isinstance(ex, NoPrompts):
+        return {"unsupported": True, "mlflow_version": ex.version}
+    return {"error": describe(ex)}
+
+
+@command("export-prompts", "tracking_uri", "registry_uri", "output_dir", "prompts", "require_admin")
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory, wanted = ExportDir(options["output_dir"]), wanted_names(options["prompts"])
+
+    def work(job: Job) -> None:
+        with one_side(job, options, "src") as (tracking, registry):
+            export_all_prompts(tracking, PromptRegistry(registry), job, wanted, directory)
+
+    reports = report_dir(options["report_dir"], directory, options["dry_run"])
+    return run_command("export-prompts", options, reports, "prompts", work)
+
+
+if __name__ == "__main__":
+    main()

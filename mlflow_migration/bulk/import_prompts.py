@@ -1,0 +1,155 @@
+"""Imports all prompts of a directory."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any, Dict, List, Mapping, Optional
+
+from mlflow_migration.bulk.export_prompts import SUMMARY_FILE, not_done, summary_of
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException
+from mlflow_migration.client.registry import PromptRegistry
+from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.io_utils import envelope
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.object_files import prompt_dirs, read_prompt, read_prompts
+from mlflow_migration.common.session import input_dir as input_directory
+from mlflow_migration.common.session import open_job, run_command, tell
+from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.model.one_side import one_side
+from mlflow_migration.prompt.links import Links
+from mlflow_migration.prompt.prompt_importer import import_one_prompt, whole_of
+
+Json = Dict[str, Any]
+
+IMPORT_SUMMARY_FILE = "import_summary.json"
+
+
+def import_all_prompts(
+    tracking: Tracking,
+    registry: PromptRegistry,
+    job: Job,
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+) -> None:
+    """Import the prompts of a directory, and record each object.
+
+    :param options: Those of the command.
+    :raises BadInput: The directory holds no prompts.
+    """
+    if not directory.exists(SUMMARY_FILE):
+        raise BadInput(f"{directory.path} holds no whole export of prompts: there is no {SUMMARY_FILE}.")
+    summary = read_prompts(directory)
+    for name in summary["failed"]:
+        job.ledger.expect("prompt", 1)
+        job.lost("prompt", name, BadDirectory("its export failed: it may not be whole in the directory"), "versions")
+    prompts = _prompts(job, directory, summary["prompts"])
+    job.progress.add_total(len(prompts))
+    links = Links(tracking, id_map)
+
+    def load(doc: Json) -> None:
+        name = doc["model"]["name"]
+        import_one_prompt(registry, job, links.translated(doc, doc["experiments"]), name, options, id_map, whole=True)
+
+    for outcome in job.executor.imap(load, prompts):
+        if outcome.error is not None:
+            job.ledger.expect("prompt", 1)
+            job.failed("prompt", outcome.item["model"]["name"], outcome.error)
+        job.progress.advance()
+
+
+def _prompts(job: Job, directory: ExportDir, wholes: List[Json]) -> List[Json]:
+    """Return the prompts of a directory, each in the shape of ``read_model`` and with ``experiments``."""
+    found = {whole["model"]["name"]: {**whole, "versions": {}, "incomplete": {}} for whole in wholes}
+    listed = set(found)
+    for outcome in job.executor.gather(lambda item: read_prompt(item[1]), prompt_dirs(directory)):
+        if outcome.error is not None:
+            job.ledger.expect("prompt_version", 1)
+            job.failed("prompt_version", outcome.item[0], outcome.error)
+            continue
+        version = outcome.get()["version"]
+        of_prompt = found.setdefault(version["name"], {**whole_of(version), "versions": {}, "incomplete": {}})
+        if version["name"] not in listed:  # another tool's summary has only counts
+            of_prompt["aliases"].update(dict.fromkeys(version["aliases"], version["version"]))
+        of_prompt["versions"][int(version["version"])] = version
+    return [
+        {**prompt, "versions": [prompt["versions"][number] for number in sorted(prompt["versions"])]}
+        for _, prompt in sorted(found.items())
+    ]
+
+
+def import_prompts(
+    input_dir: str,
+    delete_prompt: bool = False,
+    use_threads: bool = False,
+    mlflow_client: Any = None,
+    *,
+    report_dir: Optional[str] = None,
+    on_version_conflict: str = "fail",
+    workers: int = 8,
+) -> Dict[str, Any]:
+    """Import prompts with all their versions.
+
+    :param input_dir: Directory of the exported prompts.
+    :param delete_prompt: First delete each of the destination's prompts with all its versions.
+    :param use_threads: For callers of today's tools.
+    :param mlflow_client: Decides servers and credentials; default is what the environment says.
+    :param report_dir: Directory for ledger and id map.
+    :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
+    :param workers: The most requests in flight.
+    :return: ``total_prompts``, ``successful_imports``, ``failed_imports`` and ``skipped_imports``, which count versions
+        of prompts; or ``unsupported`` and ``mlflow_version`` of a server that is too old; or ``error``.
+    """
+    options = {
+        "delete_prompt": delete_prompt,
+        "on_version_conflict": on_version_conflict,
+        "workers": workers,
+        "quiet": True,
+    }
+    try:
+        directory = input_directory(input_dir)
+        reports = report_directory(report_dir, directory)
+        with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
+            tracking, None, "dst", workers=workers
+        ) as registry, Ledger(reports, "import_prompts", {"input_dir": input_dir, **options}) as ledger, open_job(
+            ledger, "prompts", options
+        ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
+            import_all_prompts(tracking, PromptRegistry(registry), job, directory, options, id_map)
+            tell(ledger)
+            return _summarize(job, reports)
+    except MlflowExportImportException as ex:
+        return not_done(ex)
+
+
+def _summarize(job: Job, reports: ExportDir) -> Dict[str, int]:
+    summary = summary_of(job, "imports")
+    if not job.dry_run:
+        reports.write_json(IMPORT_SUMMARY_FILE, envelope("import_prompts.py", summary))
+    return summary
+
+
+@command(
+    "import-prompts", "tracking_uri", "registry_uri", "input_dir", "delete_prompt", "on_version_conflict", "fill_gaps",
+    "import_source_tags", "on_destination_change", "require_admin",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory = input_directory(options["input_dir"])
+    reports = report_directory(options["report_dir"], directory, options["dry_run"])
+
+    def work(job: Job) -> None:
+        with one_side(job, options, "dst") as (tracking, registry):
+            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
+                import_all_prompts(tracking, PromptRegistry(registry), job, directory, options, id_map)
+                _summarize(job, reports)
+
+    return run_command("import-prompts", options, reports, "prompts", work)
+
+
+if __name__ == "__main__":
+    main()

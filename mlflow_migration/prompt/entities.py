@@ -1,0 +1,26 @@
+"""MLflow's own entities, for the Python functions that return them. Imports MLflow, so it is imported late."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from mlflow_migration.model.entities import version_entity
+
+
+def prompt_entity(version: Dict[str, Any]) -> Any:
+    """Return a version of a prompt as REST gives it as the entity that the installed MLflow has for it.
+
+    That is ``PromptVersion`` since MLflow 3, ``Prompt`` in 2.21 and 2.22, ``ModelVersion`` before.
+    """
+    entity = version_entity(version)
+    try:
+        from mlflow.prompt.registry_utils import model_version_to_prompt_version
+    except ImportError:
+        pass
+    else:
+        return model_version_to_prompt_version(entity)
+    try:
+        from mlflow.entities.model_registry.prompt import Prompt
+    except ImportError:
+        return entity
+    return Prompt.from_model_version(entity)

@@ -1,0 +1,119 @@
+"""Imports one version of a prompt from a directory."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from mlflow_migration.client.errors import BadInput, MlflowExportImportException, describe
+from mlflow_migration.client.registry import PromptRegistry
+from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common import log
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.object_files import read_prompt
+from mlflow_migration.common.session import input_dir as input_directory
+from mlflow_migration.common.session import open_job, run_command, tell
+from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.model.one_side import one_side
+from mlflow_migration.prompt.links import Links
+from mlflow_migration.prompt.prompt_exporter import PROMPT_FILE
+from mlflow_migration.prompt.prompt_importer import import_one_prompt, whole_of
+
+Json = Dict[str, Any]
+
+_log = log.getLogger(__name__)
+
+
+def import_one_version(
+    tracking: Tracking,
+    registry: PromptRegistry,
+    job: Job,
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+) -> Tuple[str, str]:
+    """Import the version of a prompt of a directory, and record it.
+
+    :param options: Those of the command.
+    :return: Name and number at the destination; the number is empty if it could not be imported, or in a dry run.
+    :raises BadInput: The directory holds no prompt, or the destination has a model of that name.
+    """
+    if not directory.exists(PROMPT_FILE):
+        raise BadInput(f"{directory.path} holds no exported prompt: there is no {PROMPT_FILE}.")
+    found = read_prompt(directory)
+    version, whole = found["version"], found["whole"] or whole_of(found["version"])
+    name, number = options.get("prompt_name") or version["name"], version["version"]
+    aliases = {alias: of for alias, of in whole["aliases"].items() if of == number}
+    doc = {"model": whole["model"], "versions": [version], "aliases": aliases, "failed": [], "incomplete": {}}
+    job.progress.add_total(1)
+    doc = Links(tracking, id_map).translated(doc, whole["experiments"])
+    numbers = import_one_prompt(registry, job, doc, name, options, id_map, whole=False)
+    job.progress.advance()
+    return name, numbers.get(number, "")
+
+
+def import_prompt(
+    input_dir: str,
+    prompt_name: Optional[str] = None,
+    delete_prompt: bool = False,
+    mlflow_client: Any = None,
+    *,
+    report_dir: Optional[str] = None,
+    on_version_conflict: str = "fail",
+) -> Optional[Tuple[str, str]]:
+    """Import a version of a prompt.
+
+    :param input_dir: Directory of the exported prompt.
+    :param prompt_name: Name of the destination's prompt; default is that of the source's.
+    :param delete_prompt: First delete the destination's prompt with all its versions.
+    :param mlflow_client: Decides servers and credentials; default is what the environment says.
+    :param report_dir: Directory for ledger and id map.
+    :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
+    :return: Name and version at the destination; None if it could not be imported.
+    """
+    options = {
+        "prompt_name": prompt_name,
+        "delete_prompt": delete_prompt,
+        "on_version_conflict": on_version_conflict,
+        "quiet": True,
+    }
+    try:
+        directory = input_directory(input_dir)
+        reports = report_directory(report_dir, directory)
+        with open_tracking(None, "dst", mlflow_client=mlflow_client) as tracking, open_registry(
+            tracking, None, "dst"
+        ) as registry, Ledger(reports, "import_prompt", {"input_dir": input_dir, **options}) as ledger, open_job(
+            ledger, "prompts", options
+        ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
+            name, number = import_one_version(tracking, PromptRegistry(registry), job, directory, options, id_map)
+            tell(ledger)
+            return (name, number) if number else None
+    except MlflowExportImportException as ex:
+        _log.error("The prompt of %s was not imported: %s", input_dir, describe(ex))
+        return None
+
+
+@command(
+    "import-prompt", "tracking_uri", "registry_uri", "input_dir", "prompt_name", "delete_prompt", "on_version_conflict",
+    "fill_gaps", "import_source_tags", "on_destination_change", "require_admin",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory = input_directory(options["input_dir"])
+    reports = report_directory(options["report_dir"], directory, options["dry_run"])
+
+    def work(job: Job) -> None:
+        with one_side(job, options, "dst") as (tracking, registry):
+            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
+                import_one_version(tracking, PromptRegistry(registry), job, directory, options, id_map)
+
+    return run_command("import-prompt", options, reports, "prompts", work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Imports one prompt: to a server it is a registered model with a tag, whose versions are made from nothing."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping
+
+from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client.registry import IS_PROMPT, PROMPT_SOURCE, PROMPT_TEXT, PromptRegistry
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.model.carriers import Source
+from mlflow_migration.model.destination import PROMPT, VersionSettings
+from mlflow_migration.model.model_importer import RegisteredModelImporter
+from mlflow_migration.run.import_run import settings_of
+
+Json = Dict[str, Any]
+
+
+class _Templates:
+    """What versions of prompts are made from: see ``model_importer.Sources``."""
+
+    def source(self, version: Json) -> Source:
+        """Return the one source that servers take for a prompt."""
+        self.check(version)
+        return Source(PROMPT_SOURCE)
+
+    def holds(self, version: Json) -> bool:
+        """No run holds it."""
+        return False
+
+    def check(self, version: Json) -> None:
+        """Refuse a version without a template: MLflow could not read it."""
+        if PROMPT_TEXT not in version["tags"]:
+            raise BadDirectory("it has no template")
+
+
+def whole_of(version: Json) -> Json:
+    """Return what belongs to a prompt as a whole, as far as a version's file of another tool tells."""
+    model = {"name": version["name"], "description": "", "tags": {IS_PROMPT: "true"}}
+    aliases = dict.fromkeys(version["aliases"], version["version"])
+    return {"model": model, "aliases": aliases, "failed": [], "experiments": {}}
+
+
+def import_one_prompt(
+    registry: PromptRegistry, job: Job, doc: Json, name: str, options: Mapping[str, Any], id_map: IdMap, whole: bool
+) -> Dict[str, str]:
+    """Import a prompt, and record it and its versions.
+
+    :param registry: The destination's prompts.
+    :param doc: The prompt, in the shape of :func:`read_model`.
+    :param name: Its name at the destination.
+    :param options: Those of the command.
+    :param whole: It is the prompt with all its versions: what belongs to the prompt itself is brought up to date too.
+    :return: The destination's numbers by those of the source, of the versions that are there now.
+    :raises BadInput: The destination has a model of that name.
+    """
+    delete = bool(options.get("delete_prompt"))
+    how = VersionSettings(
+        options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always", of_model=whole
+    )
+    importer = RegisteredModelImporter(registry, job, settings_of(options), how, id_map, name, PROMPT)
+    conflicts = importer.prepare(doc, anew=delete)
+    if delete and doc["failed"]:
+        conflicts = [f"the destination's prompt is not deleted, as version {', '.join(doc['failed'])} is not here"]
+    if conflicts:
+        importer.refuse(conflicts)
+        return {}
+    if delete and not job.dry_run:
+        registry.delete_model(name)
+    importer.import_model(_Templates())
+    return importer.numbers
