@@ -17,7 +17,7 @@ from tests.documents import ROOT, Block, blocks, commands
 from tests.support.scripts import run_script
 from tests.support.servers import Server, clean_environment
 
-DOCUMENTS = ("single.md", "copy.md", "governance.md", "tools.md")
+DOCUMENTS = ("single.md", "bulk.md", "copy.md", "governance.md", "tools.md")
 SHOWN_RUN = "6b8f1c2a9d3e4f5061728394a5b6c7d8"
 EXPERIMENT = "sklearn-wine"
 
@@ -87,6 +87,14 @@ def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
     version = {"name": EXPERIMENT + suffix, "source": f"runs:/{run_id}/model", "run_id": run_id}
     _post(source, "model-versions/create", version)
     _post(source, "registered-models/alias", {"name": EXPERIMENT + suffix, "alias": "champion", "version": "1"})
+    prompt = f"{EXPERIMENT}{suffix}-prompt"
+    is_prompt = {"key": "mlflow.prompt.is_prompt", "value": "true"}
+    link = {"key": "_mlflow_experiment_ids", "value": f",{experiment_id},"}
+    _post(source, "registered-models/create", {"name": prompt, "description": "d", "tags": [is_prompt, link]})
+    text = {"key": "mlflow.prompt.text", "value": "Describe {{ name }}."}
+    body = {"name": prompt, "source": "dummy-source", "description": "first", "tags": [is_prompt, text]}
+    _post(source, "model-versions/create", body)
+    _post(source, "registered-models/alias", {"name": prompt, "alias": "production", "version": "1"})
     return Stage(source, destination, run_id, suffix, tmp_path)
 
 
@@ -132,11 +140,21 @@ def _check_copies(stage: Stage) -> None:
     assert set(_runs(destination, stage.name("sklearn-wine-production"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-copied-models"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-deep"))) == {"sweep"}
+    there = _prompts(destination, stage.name("sklearn-wine-prompt"))
+    assert there == [stage.name("sklearn-wine-prompt"), stage.name("sklearn-wine-prompt-alone")]
     assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}
     assert {line["status"] for line in lines if "kind" in line} <= statuses
     assert all(line.get("event") in ("start", "server", "note", "end") for line in lines if "kind" not in line)
+
+
+def _prompts(server: Server, prefix: str) -> List[str]:
+    found = requests.get(
+        f"{server.uri}/api/2.0/mlflow/registered-models/search",
+        {"filter": f"name LIKE '{prefix}%' AND tag.`mlflow.prompt.is_prompt` = 'true'"}, timeout=60,
+    ).json()  # fmt: skip
+    return [model["name"] for model in found.get("registered_models", [])]
 
 
 def _lines(path: Path) -> List[Dict[str, Any]]:
@@ -170,6 +188,11 @@ def _check_files(stage: Stage) -> None:
     written = json.loads((stage.folder / "version" / "version.json").read_text(encoding="utf-8"))
     documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## model.json")[2]
     assert all(f"`{key}`" in documented for key in written["info"])
+    written = json.loads((stage.folder / "prompt" / "prompt.json").read_text(encoding="utf-8"))
+    assert set(written) == {"system", "mlflow"}
+    assert _shape(written["mlflow"], 1) == _shape(shown[5]["mlflow"], 1)
+    assert set(written["mlflow"]["prompt"]) == set(shown[5]["mlflow"]["prompt"])
+    assert set(written["mlflow"]["registered_model"]) == set(shown[5]["mlflow"]["registered_model"])
     entries = _lines(stage.folder / "experiment" / "id_map.jsonl") + _lines(stage.folder / "model" / "id_map.jsonl")
     documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## id_map.jsonl")[2]
     assert all(f"`{key}`" in documented for entry in entries for key in entry)

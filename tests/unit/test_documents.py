@@ -17,8 +17,12 @@ from mlflow_migration.common import options
 from mlflow_migration.common.umbrella import COMMANDS, load
 from tests.documents import ROOT, Block, blocks, commands, documents, prose, sections
 
-TOOLS = ("single.md", "copy.md", "tools.md")
-COMMON_HEADINGS = {"single.md": "Options of all tools", "copy.md": "Options of all copy tools"}
+TOOLS = ("single.md", "bulk.md", "copy.md", "tools.md")
+COMMON_HEADINGS = {
+    "single.md": "Options of all tools",
+    "bulk.md": "Options of all bulk tools",
+    "copy.md": "Options of all copy tools",
+}
 ALL_BLOCKS = [block for document in documents() for block in blocks(document)]
 
 
@@ -40,7 +44,7 @@ def test_scripts_are_those_of_the_umbrella() -> None:
 
 
 def _described(command: str) -> str:
-    """Return what single.md, copy.md or tools.md say of a command, with the options that its document's tools share."""
+    """Return what a document of the tools says of a command, with the options that all of its tools share."""
     for name in TOOLS:
         texts = dict(sections(ROOT / name))
         if command in texts:

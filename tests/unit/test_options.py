@@ -220,6 +220,9 @@ RUN_ID = RUN["info"]["run_id"]
 VERSION = {"name": "m", "version": "1", "creation_timestamp": 2, "source": f"runs:/{RUN_ID}/model", "run_id": RUN_ID}
 
 
+PROMPT = {"name": "prompt", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
+
+
 def answer(request):
     """As much of a tracking server as the commands need: one experiment with one run."""
     experiment = {"experiment_id": "7", "name": "here", "lifecycle_stage": "active"}
@@ -231,6 +234,7 @@ def answer(request):
         return Reply({"experiment": {**experiment, "lifecycle_stage": "deleted" if name == "gone" else "active"}})
     if route == "users/get" or "logged-models" in route:
         return missing_route()
+    versions = [{"name": "prompt", "version": "1"}] if "prompt" in str(request.query) else [VERSION]
     return Reply(
         {
             "experiments/search": {"experiments": [experiment]},
@@ -238,8 +242,9 @@ def answer(request):
             "experiments/create": {"experiment_id": "8"},
             "runs/search": {"runs": [RUN]} if request.json.get("experiment_ids") == ["7"] else {},
             "runs/get": {"run": RUN},
-            "registered-models/get": {"registered_model": {"name": "m", "creation_timestamp": 1}},
-            "model-versions/search": {"model_versions": [VERSION]},
+            "registered-models/get": {"registered_model": PROMPT if "prompt" in str(request.query) else {"name": "m"}},
+            "registered-models/search": {"registered_models": [PROMPT]},
+            "model-versions/search": {"model_versions": versions},
             "model-versions/create": {"model_version": {"name": "there", "version": "1"}},
             "registered-models/create": {"registered_model": {"name": "there"}},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
@@ -271,6 +276,10 @@ def arguments(server, tmp_path):
     (tmp_path / "version" / "version_model" / "MLmodel").write_text("flavors: {}")
     version = {"model_version": {"version": "1", "name": "m"}}
     (tmp_path / "version" / "version.json").write_text(json.dumps({"mlflow": version}))
+    (tmp_path / "prompts" / "prompt_v2").mkdir(parents=True)
+    prompt = json.dumps({"mlflow": {"prompt": {"name": "prompt", "version": 2, "template": "t"}}})
+    (tmp_path / "prompts" / "prompt_v2" / "prompt.json").write_text(prompt)
+    (tmp_path / "prompts" / "prompts_summary.json").write_text("{}")
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -294,6 +303,12 @@ def arguments(server, tmp_path):
         "import-model-version": [
             [*one, "--model", "m", "--experiment-name", "there", "--input-dir", tmp_path / "version", "--dry-run"]
         ],
+        "export-prompt": [
+            [*one, "--prompt-name", "prompt", "--prompt-version", "1", "--output-dir", tmp_path / "out"]
+        ],
+        "import-prompt": [[*one, "--input-dir", tmp_path / "prompts" / "prompt_v2", "--dry-run"]],
+        "export-prompts": [[*one, "--prompts", "all", "--output-dir", tmp_path / "out"]],
+        "import-prompts": [[*one, "--input-dir", tmp_path / "prompts", "--dry-run"]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [
             [*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]

@@ -111,9 +111,13 @@ OPTIONS = {
     "copy-model-version": "src-model! src-version! dst-model src-registry-uri dst-registry-uri dst-experiment-name "
     "copy-permissions? copy-stages-and-aliases? copy-lineage-tags? verbose?",
     "copy-run": "run-id! experiment-name! src-mlflow-uri dst-mlflow-uri",
+    "export-prompt": "prompt-name prompt-version! output-dir!",
+    "import-prompt": "input-dir! prompt-name delete-prompt?",
+    "export-prompts": "output-dir! prompts! use-threads?",
+    "import-prompts": "input-dir! delete-prompt? use-threads?",
     "http-client": "api resource! method params data output-file",
 }
-DEFAULTS = {"mlmodel_fix": True, "api": "mlflow", "method": "GET"}
+DEFAULTS = {"mlmodel_fix": True, "use_threads": None, "api": "mlflow", "method": "GET"}
 
 
 def found(path: str) -> Any:
