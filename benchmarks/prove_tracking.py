@@ -7,32 +7,22 @@ It may be stopped: points that have passed with the present package are kept in 
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
 import math
-import signal
-import subprocess
 import sys
-import time
-import traceback
-from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterator, List, Optional
 
 from benchmarks.bench import HEAD, Bench, Cost, Row, export_all, import_all, line, measure, run
 from benchmarks.make_data import SIZES, make_everything
+from benchmarks.proofs import HOME, Point, Verdict, prove, run_tests
 from tests.support.compare import differences
 from tests.support.kills import Kills
-from tests.support.servers import NEWEST, PROJECT, Server
+from tests.support.servers import NEWEST, Server
 
-HOME = PROJECT / ".bench"
-STATE = HOME / "prove-tracking.json"
 RATIO = 1.5  # of our time to that of the server's ceiling
 REPEAT = {"export": 20, "import": 10}  # times faster when nothing has changed
 MEMORY = 400.0  # MiB
 KILLS = 20
-#: whether the point holds, and what was seen
-Verdict = Tuple[bool, str]
 
 
 def _names(size: str) -> List[str]:
@@ -157,15 +147,7 @@ def huge_files() -> Verdict:
     return good, f"{sorted(failed.values())}, {cost.peak:.0f} MiB"
 
 
-def tests(*args: str) -> Verdict:
-    """Tests that hold a point at its full size."""
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", *args], cwd=PROJECT, capture_output=True, text=True)
-    last = (done.stdout.strip().splitlines() or ["nothing"])[-1]
-    return done.returncode == 0 and "skipped" not in last, last
-
-
-#: name, seconds that it may take, what to do
-POINTS: List[Tuple[str, int, Callable[[], Verdict]]] = [
+POINTS: List[Point] = [
     ("round trip of the medium set", 3600, round_trip),
     ("requests of an export", 900, requests),
     ("speed of an export, server with 1 worker", 1800, lambda: speed("export", 1)),
@@ -176,82 +158,15 @@ POINTS: List[Tuple[str, int, Callable[[], Verdict]]] = [
     ("memory, long set", 3600, lambda: memory("long", NEWEST)),
     ("memory, long set, MLflow 2.9", 3600, lambda: memory("long", "2.9")),
     (f"kill -9 at {KILLS} moments of an import", 1800, kills),
-    ("hostile directories", 900, lambda: tests("tests/open_source/test_hostile.py")),
+    ("hostile directories", 900, lambda: run_tests("tests/open_source/test_hostile.py")),
     ("a line and a file of 1 GB", 600, huge_files),
-    ("Python 3.8 and 3.13", 900, lambda: tests("tests/open_source/test_pythons.py", "-k", "everything")),
+    ("Python 3.8 and 3.13", 900, lambda: run_tests("tests/open_source/test_pythons.py", "-k", "everything")),
 ]
-
-
-# ---- how they are run
-
-
-def _package() -> str:
-    """A hash of the package: what has passed counts only for the package that passed."""
-    digest = hashlib.sha256()
-    for path in sorted((PROJECT / "mlflow_migration").rglob("*.py")):
-        digest.update(str(path.relative_to(PROJECT)).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _passed(package: str) -> Dict[str, Any]:
-    try:
-        state = dict(json.loads(STATE.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-    return dict(state["passed"]) if state.get("package") == package else {}
-
-
-def _save(package: str, passed: Dict[str, Any]) -> None:
-    STATE.parent.mkdir(parents=True, exist_ok=True)
-    STATE.write_text(json.dumps({"package": package, "passed": passed}, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _within(seconds: int) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise TimeoutError(f"it took more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def main(args: Optional[List[str]] = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--again", action="store_true", help="also what has passed already")
-    parser.add_argument("--only", default="", help="only points with this word in their names")
-    options = parser.parse_args(args)
-    package = _package()  # of the start: what passed while somebody changed it counts for neither
-    passed = _passed(package)
-    failed = 0
-    for name, seconds, point in POINTS:
-        if options.only not in name:
-            continue
-        if name in passed and not options.again:
-            print(f"PASS  {name} (earlier): {passed[name]}", flush=True)
-            continue
-        print(f"...   {name}", flush=True)
-        start = time.monotonic()
-        try:
-            with _within(seconds):
-                good, figures = point()
-        except (RuntimeError, OSError, AssertionError) as ex:  # requests' errors are OSErrors, and so is a timeout
-            traceback.print_exc()
-            good, figures = False, str(ex)
-        print(f"{'PASS' if good else 'FAIL'}  {name}: {figures} ({time.monotonic() - start:.0f} s)", flush=True)
-        passed = _passed(package)  # another process may have proved other points meanwhile
-        passed.pop(name, None)
-        if good:
-            passed[name] = figures
-        _save(package, passed)
-        failed += not good
-    print(f"{failed} failed" if failed else "all passed")
-    return int(bool(failed))
+    return prove("prove-tracking", POINTS, args, __doc__)
 
 
 if __name__ == "__main__":

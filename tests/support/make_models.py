@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -104,6 +105,34 @@ class Models(Source):
         self.stage(numbers["nested"], "Production")
         self.stage(numbers["runs_uri"], "Archived")
         return numbers
+
+
+    def many(self, number: int, mlflow3: bool, chance: random.Random) -> None:
+        """Versions from a few runs, with gaps, aliases, stages; one run is deleted."""
+        places: List[Tuple[str, str, str]] = []
+        for i in range(1 + number // 8):
+            run = self.run_with_model("model", "deep/er/model", "", name=f"run {i}")
+            places += [(f"runs:/{run}/model", run, ""), (f"{self.root(run)}/deep/er/model", run, "")]
+            places.append((self.root(run), run, ""))
+            for name in ("first", "second") if mlflow3 else ():
+                model = self.logged(run, name)
+                places.append((f"models:/{model}", run, model))
+        deleted = self.run_with_model("model", name="deleted")
+        places.append((f"{self.root(deleted)}/model", deleted, ""))
+        last = ""
+        for i in range(number):
+            if chance.random() < 0.2:
+                self.gap(chance.randrange(1, 5))
+            place = places[-1] if i == number - 1 else chance.choice(places)
+            last = self.version(*place, description=f"the {i}. für alle", tags=tags(chance.randrange(4)))
+            if chance.random() < 0.3:
+                self.stage(last, chance.choice(["Staging", "Production", "Archived"]))
+            if chance.random() < 0.2:
+                self.alias(f"alias-{i}", last)
+        self.delete(deleted)
+        self.alias("champion", last)
+        self.registry.post("registered-models/set-tag", {"name": self.name, "key": "team", "value": "the best"})
+        self.registry.patch("registered-models/update", {"name": self.name, "description": "für alle"})
 
 
 def tags(number: int) -> List[Json]:
