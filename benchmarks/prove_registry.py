@@ -101,8 +101,10 @@ class _Registry:
 
 @contextmanager
 def _registry(version: str) -> Iterator[_Registry]:
-    with Bench(HOME, "registry", version) as old, Bench(HOME, "registry") as new:
-        yield _Registry(old.destination(1), new.destination(1), new.directory(), version)
+    with Bench(HOME / "registry", "", version) as old, Bench(HOME, "") as new:
+        home = new.directory()
+        home.mkdir()
+        yield _Registry(old.destination(1), new.destination(1), home, version)
 
 
 def _only(counts: List[Counts], *statuses: str) -> bool:
@@ -149,8 +151,9 @@ def _placeholders(registry: _Registry) -> List[str]:
 
 def many_versions() -> Verdict:
     """A model with more than 1,000 versions, beside the server's own time for making as many."""
-    with Bench(HOME, "registry") as bench:
+    with Bench(HOME, "") as bench:
         src, dst, home = bench.destination(1), bench.destination(1), bench.directory()
+        home.mkdir()
         made = Models(src, "many")
         run = made.run_with_model("model")
         made.gap()

@@ -20,12 +20,15 @@ from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.model.carriers import Carriers
 from mlflow_migration.model.destination import VersionSettings
+from mlflow_migration.model.given_runs import BulkModelImporter, ModelImporter
 from mlflow_migration.model.model_exporter import MODEL_FILE
 from mlflow_migration.model.model_importer import RegisteredModelImporter
 from mlflow_migration.model.one_side import one_side
 from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
 from mlflow_migration.run.run_batch import Found, import_batch
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
+
+__all__ = ["BulkModelImporter", "ModelImporter", "import_model", "import_one_model", "import_with_runs", "main"]
 
 
 def import_one_model(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Callable
 
 import pytest
 
+from mlflow_migration.common import MlflowExportImportException
 from tests.support.compare import assert_same
 from tests.support.compare_models import RegistryRest, delete_version, model_differences
-from tests.support.make_models import ModelMoves, Models, numbers_of
+from tests.support.make_models import ModelMoves, Models, numbers_of, tags
 from tests.support.moves import counts_of
 from tests.support.reports import ledger
 from tests.support.scripts import Result
@@ -343,3 +345,36 @@ def test_logged_models_on_a_server_before_mlflow_3(
         assert counts["model_version"] == {status: len(numbers)}
         assert counts["logged_model"] == {"skipped": 2}
         assert moves.differences(experiment_name, experiment_name) == []
+
+
+def test_classes_of_the_earlier_tools(moves: ModelMoves, experiment_name: str, tmp_path: Path) -> None:
+    """Whoever imports the runs himself gets the versions made from them; --delete-model is refused without them."""
+    from mlflow import MlflowClient
+
+    from mlflow_migration.experiment.import_experiment import import_experiment
+    from mlflow_migration.model.import_model import BulkModelImporter, ModelImporter
+
+    made = Models(moves.src, experiment_name)
+    run = made.run_with_model("model", "deep/er/model")
+    made.version(f"{made.root(run)}/model", run, description="first", tags=tags(2))
+    made.gap()
+    made.alias("best", made.version(f"runs:/{run}/deep/er/model", run))
+    moves.export(experiment_name)
+    export = ("export-experiment", "--experiment", experiment_name, "--output-dir", tmp_path / "experiment")
+    moves.script(*export, env={"MLFLOW_TRACKING_URI": moves.src.uri})
+    client = MlflowClient(moves.dst.uri, moves.dst.uri)
+    infos = import_experiment(experiment_name, str(tmp_path / "experiment"), mlflow_client=client)
+    bulk = BulkModelImporter({"1": infos, "2": None}, mlflow_client=client)  # type: ignore[dict-item]
+    for _ in range(2):
+        bulk.import_model(experiment_name, str(tmp_path / "export"), delete_model=True)
+        assert moves.differences(experiment_name, experiment_name) == []
+    bulk.import_model(experiment_name, str(tmp_path / "export"))
+    assert moves.differences(experiment_name, experiment_name) == []
+    with pytest.raises(MlflowExportImportException, match="not among those that were imported"):
+        BulkModelImporter({}, mlflow_client=client).import_model(experiment_name, str(tmp_path / "export"), True)
+    doc = json.loads((tmp_path / "export" / "model.json").read_text())["mlflow"]["registered_model"]
+    importer = ModelImporter(client)
+    version = importer.import_version(experiment_name, doc["versions"][1], infos[run].run_id)
+    assert (version.version, version.run_id) == ("3", infos[run].run_id)  # it is there already
+    importer.import_model(f"{experiment_name} 2", str(tmp_path / "export"), f"{experiment_name} 2")
+    assert moves.differences(experiment_name, f"{experiment_name} 2") == []

@@ -39,6 +39,19 @@ FUNCTIONS = {
         "model_name experiment_name input_dir delete_model=False import_permissions=False import_source_tags=False "
         "verbose=False await_creation_for=None mlflow_client=None"
     ),
+    "model.import_model.ModelImporter": (
+        "mlflow_client=None import_permissions=False import_source_tags=False await_creation_for=None"
+    ),
+    "model.import_model.ModelImporter.import_model": (
+        "self model_name input_dir experiment_name delete_model=False verbose=False"
+    ),
+    "model.import_model.ModelImporter.import_version": "self model_name src_vr dst_run_id input_dir=None",
+    "model.import_model.BulkModelImporter": (
+        "run_info_map import_permissions=False import_source_tags=False experiment_renames=None "
+        "await_creation_for=None mlflow_client=None"
+    ),
+    "model.import_model.BulkModelImporter.import_model": "self model_name input_dir delete_model=False verbose=False",
+    "model.import_model.BulkModelImporter.import_version": "self model_name src_vr dst_run_id input_dir=None",
     "model_version.export_model_version.export_model_version": (
         "model_name version output_dir export_version_model=False vrm_model_artifact_path='' "
         "skip_download_run_artifacts=False export_permissions=False notebook_formats=None mlflow_client=None"
