@@ -70,6 +70,11 @@ def essential(tags: Mapping[str, str]) -> Dict[str, str]:
     return {key: tags[key] for key in (IS_PROMPT, PROMPT_TEXT) if key in tags}
 
 
+def not_essential(tags: Mapping[str, str]) -> Dict[str, str]:
+    """Return the other tags."""
+    return {key: value for key, value in tags.items() if key not in essential(tags)}
+
+
 class Registry:
     """The model registry of one server; searches show no prompts, see :class:`PromptRegistry`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Collection, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import Refused
-from mlflow_migration.client.registry import essential
+from mlflow_migration.client.registry import essential, not_essential
 from mlflow_migration.client.tracking import tag_dict
 from mlflow_migration.common.id_map import SOURCE_TAGS, options_of, original
 from mlflow_migration.common.source_tags import mk_source_tags_mlflow_tag, set_source_tags_for_field
@@ -77,7 +77,7 @@ class ModelFields:
         tags = dict(self._model["tags"])
         if SOURCE_TAGS in self._options():
             set_source_tags_for_field({**self._model, "description": None}, tags)
-            tags.update(mk_source_tags_mlflow_tag(self._model["tags"]))
+            tags.update(mk_source_tags_mlflow_tag(not_essential(self._model["tags"])))
         return tags
 
     def _plan(

@@ -21,6 +21,7 @@ from mlflow_migration.client.registry import (
     VERSION_KEY,
     Registry,
     essential,
+    not_essential,
     version_id,
 )
 from mlflow_migration.client.tracking import tag_dict, tag_list
@@ -267,7 +268,7 @@ class RegisteredModelImporter:
         if SOURCE_TAGS in options:
             plain = {key: value for key, value in doc.items() if not key.startswith("_") and value != ""}
             set_source_tags_for_field({**plain, "description": None}, tags)
-            tags.update(mk_source_tags_mlflow_tag(doc["tags"]))
+            tags.update(mk_source_tags_mlflow_tag(not_essential(doc["tags"])))
         for key, value in tag_dict((version.dst or {}).get("tags")).items():
             if key.startswith(_LINEAGE) and key != VERSION_KEY:
                 tags.setdefault(key, value)  # stays, also where it is not asked for again

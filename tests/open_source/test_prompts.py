@@ -179,13 +179,19 @@ def test_conflicts_deletion_and_one_version(moves: PromptMoves, name: str, tmp_p
     assert "is a model, not a prompt" in moves.reasons()
     assert list(moves.dst.versions(name)) == [1]
     one = ("export-prompt", "--prompt-name", name, "--prompt-version", numbers[1], "--output-dir", tmp_path / "one")
-    assert counts_of(moves.run(0, *one)) == {"prompt_version": {"copied": 1}}
+    # the prompts may be on another server than the experiments
+    apart = ("--registry-uri", moves.servers[0].uri)
+    assert counts_of(moves.run(1, *one, *apart)) == {"prompt_version": {"copied": 1}}
+    assert counts_of(moves.run(0, *one)) == {"prompt_version": {"unchanged": 1}}
     load_one = ("import-prompt", "--input-dir", tmp_path / "one", "--report-dir", moves.report)
     moves.run(1, *load_one)
     assert sorted(moves.dst.versions(name)) == [1, int(numbers[1])]
     assert moves.dst.rest.model(name)["aliases"] == [{"alias": "production", "version": numbers[1]}]
     assert _tags(moves.dst.rest.model(name)).keys() == {"mlflow.prompt.is_prompt"}
-    moves.run(1, *load_one, "--prompt-name", f"{name}-copy")
+    moves.run(1, *load_one, "--prompt-name", f"{name}-copy", "--import-source-tags")
+    source = {key for key in _tags(moves.dst.versions(f"{name}-copy")[int(numbers[1])]) if "mlflow_exim" in key}
+    assert {"mlflow_exim.field.version", "mlflow_exim.src_version.id"} < source
+    assert not any("prompt.text" in key for key in source)
     assert _tags(moves.dst.rest.model(f"{name}-copy"))["team"] == "the best"
     moves.load("--delete-prompt", status=1)  # the other is a model, and stays
     assert moves.differences(name) == []
