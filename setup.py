@@ -20,6 +20,11 @@ SCRIPTS = {
     "import-model-version": "model_version.import_model_version",
     "copy-model": "copy.copy_model",
     "copy-model-version": "copy.copy_model_version",
+    "list-registered-models": "tools.list_registered_models",
+    "get-model-signature": "tools.get_model_signature",
+    "set-model-signature": "tools.set_model_signature",
+    "list-model-versions-without-signatures": "tools.list_model_versions_without_signatures",
+    "find-artifacts": "common.find_artifacts",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }

@@ -32,6 +32,11 @@ def version_id(version: Mapping[str, Any]) -> str:
     return f"{version['name']}/{version['version']}/{version.get('creation_timestamp') or 0}"
 
 
+def is_prompt(found: Mapping[str, Any]) -> bool:
+    """Tell whether a registered model or a version, as REST returns it, is a prompt's."""
+    return IS_PROMPT in tag_dict(found.get("tags"))
+
+
 def is_placeholder(version: Mapping[str, Any]) -> bool:
     """Tell whether a version, as REST returns it, only fills a gap in the numbers."""
     tags = tag_dict(version.get("tags"))
@@ -54,6 +59,16 @@ class Registry:
         self._rest = server.rest
 
     # -- registered models --------------------------------------------------------------------------------------
+
+    def search_models(self) -> Iterator[List[Json]]:
+        """Yield pages of registered models with their tags and aliases; prompts are none."""
+
+        def fetch(token: Optional[str]) -> Json:
+            params = {"max_results": _PAGE, **({"page_token": token} if token else {})}
+            return self._rest.get(f"{API}/registered-models/search", params)
+
+        for page in paged(fetch, "registered_models"):
+            yield [model for model in page if not is_prompt(model)]
 
     def model(self, name: str) -> Optional[Json]:
         """Return a registered model with its tags and aliases, or None."""
@@ -111,15 +126,24 @@ class Registry:
             raise BadInput(f"The name {name!r} can't be searched for: MLflow's filter strings can't hold both quotes.")
         quote = '"' if "'" in name else "'"
 
-        def fetch(token: Optional[str]) -> Json:
-            params = {"filter": f"name = {quote}{name}{quote}", "max_results": _PAGE}
-            return self._rest.get(
-                f"{API}/model-versions/search", {**params, **({"page_token": token} if token else {})}
-            )
-
+        pages = self.search_versions(f"name = {quote}{name}{quote}")
         # some databases compare without case
-        found = [version for page in paged(fetch, "model_versions") for version in page if version["name"] == name]
+        found = [version for page in pages for version in page if version["name"] == name]
         return sorted(found, key=lambda version: int(version["version"]))
+
+    def search_versions(self, where: str = "") -> Iterator[List[Json]]:
+        """Yield pages of versions with their tags, of all models.
+
+        :param where: MLflow's filter string.
+        """
+
+        def fetch(token: Optional[str]) -> Json:
+            params: Json = {"max_results": _PAGE, **({"page_token": token} if token else {})}
+            if where:
+                params["filter"] = where
+            return self._rest.get(f"{API}/model-versions/search", params)
+
+        return paged(fetch, "model_versions")
 
     def version(self, name: str, number: str) -> Json:
         """Return a version. Raises NotFound."""

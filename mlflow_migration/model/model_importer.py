@@ -15,7 +15,7 @@ from mlflow_migration.client.errors import (
     Stopped,
     describe,
 )
-from mlflow_migration.client.registry import HAS_NO_STAGE, IS_PROMPT, PLACEHOLDER, VERSION_KEY, Registry, version_id
+from mlflow_migration.client.registry import HAS_NO_STAGE, PLACEHOLDER, VERSION_KEY, Registry, is_prompt, version_id
 from mlflow_migration.client.tracking import tag_dict, tag_list
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
@@ -117,7 +117,7 @@ class RegisteredModelImporter:
         """
         self._doc = doc
         found = self._registry.model(self.name)
-        if IS_PROMPT in tag_dict((found or {}).get("tags")):
+        if is_prompt(found or {}):
             raise BadInput(f"The destination's '{self.name}' is a prompt, not a model: name another one.")
         self._there = None if anew else found
         there = self._registry.versions(self.name) if self._there is not None else []
