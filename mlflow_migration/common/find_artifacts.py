@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
+import sys
 from itertools import islice
-from typing import Any, List, Optional
+from typing import Any, List
 
 from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.client.tracking import Tracking
@@ -28,14 +29,14 @@ def find_run_model_names(client: Any, run_id: str) -> List[str]:
     return [posixpath.dirname(path) for path in find_artifacts(client, run_id, "", "MLmodel")]
 
 
-def find_artifacts(client: Any, run_id: str, path: str, target: str, max_level: Optional[int] = None) -> List[str]:
+def find_artifacts(client: Any, run_id: str, path: str, target: str, max_level: int = sys.maxsize) -> List[str]:
     """Return the paths of the files and directories of a run's artifacts that have a name.
 
     :param client: An MlflowClient: it decides server and credentials. None is what the environment says.
     :param run_id: Id of the run.
     :param path: Directory to look in; empty for all artifacts.
     :param target: The name, without directories.
-    :param max_level: Number of levels of directories to look into, the first of them ``path``; default all.
+    :param max_level: Number of levels of directories to look into, the first of them ``path``.
     :return: Paths below the root of the run's artifacts, sorted.
     :raises NotFound: There is no such run.
     """
@@ -43,11 +44,11 @@ def find_artifacts(client: Any, run_id: str, path: str, target: str, max_level: 
         return _find(tracking, run_id, path, target, max_level)
 
 
-def _find(tracking: Tracking, run_id: str, path: str, target: str, max_level: Optional[int]) -> List[str]:
+def _find(tracking: Tracking, run_id: str, path: str, target: str, max_level: int) -> List[str]:
     store = run_store(tracking, run_id, tracking.run(run_id)["info"].get("artifact_uri") or "")
     found: List[str] = []
     with Executor(8) as executor:
-        for dirs, files in islice(levels(store, executor, path.strip("/")), max_level):
+        for dirs, files in islice(levels(store, executor, path.strip("/")), max(max_level, 0)):
             names = [*dirs, *(file.path for file in files)]
             found += [name for name in names if posixpath.basename(name) == target]
     return sorted(found)
@@ -59,8 +60,9 @@ def _find(tracking: Tracking, run_id: str, path: str, target: str, max_level: Op
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
+    max_level = sys.maxsize if options["max_level"] is None else options["max_level"]
     with open_tracking(options["tracking_uri"], "src") as tracking:
-        found = _find(tracking, options["run_id"], options["path"] or "", options["target"], options["max_level"])
+        found = _find(tracking, options["run_id"], options["path"] or "", options["target"], max_level)
     for path in found:
         echo(path)
     _log.info("Found: %d", len(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import MlflowExportImportException
@@ -11,6 +12,7 @@ Signature = Dict[str, Any]
 
 KEYS = ("inputs", "outputs", "params")
 _KEY = "signature"
+_AFTER = re.compile(r"(?:(?<=\n)[ \t]*(?:#.*)?(?:\r?\n|\Z))*\Z")  # comments and empty lines
 
 
 def to_json_signature(sig: Any) -> Signature:
@@ -63,6 +65,7 @@ def with_signature(content: bytes, texts: Mapping[str, Optional[str]]) -> bytes:
     for number, (key, _) in enumerate(root.value):
         if key.value == _KEY:
             start, end = starts[number], starts[number + 1]
+            end -= len(_AFTER.search(text[start:end])[0])  # type: ignore[index]  # it matches nothing at least
     before = text[:start]
     if before and not before.endswith("\n"):
         before += "\n"

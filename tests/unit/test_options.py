@@ -1,6 +1,7 @@
 """Options: what their texts become, and that the documentation has them."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def test_options_md_is_up_to_date():
 
 
 def test_every_option_is_used_by_a_command():
-    used = {param.name for name in umbrella.COMMANDS for param in umbrella.load(name).params}
+    used = {param.name for name in umbrella.ALL for param in umbrella.load(name).params}
     assert set(options.OPTIONS) - used == set()
 
 
@@ -239,7 +240,7 @@ def answer(request):
             "runs/search": {"runs": [RUN]} if request.json.get("experiment_ids") == ["7"] else {},
             "runs/get": {"run": RUN},
             "registered-models/get": {"registered_model": {"name": "m", "creation_timestamp": 1}},
-            "model-versions/search": {"model_versions": [VERSION]},
+            "model-versions/search": {"model_versions": [VERSION] if "none" not in str(request.query) else []},
             "model-versions/create": {"model_version": {"name": "there", "version": "1"}},
             "registered-models/create": {"registered_model": {"name": "there"}},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
@@ -271,6 +272,12 @@ def arguments(server, tmp_path):
     (tmp_path / "version" / "version_model" / "MLmodel").write_text("flavors: {}")
     version = {"model_version": {"version": "1", "name": "m"}}
     (tmp_path / "version" / "version.json").write_text(json.dumps({"mlflow": version}))
+    bulk = tmp_path / "bulk"
+    shutil.copytree(tmp_path / "model", bulk / "models" / "m")
+    shutil.copytree(tmp_path / "experiment", bulk / "experiments" / "7")
+    (tmp_path / "sample.csv").write_text("a\n1.5\n")
+    (tmp_path / "rewriters.py").write_text("def rewrite_model(dct, dir):\n    dct['mlflow']['more'] = 1\n")
+    version_model = ["--model-uri", tmp_path / "version" / "version_model"]
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -298,11 +305,21 @@ def arguments(server, tmp_path):
         "copy-model-version": [
             [*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]
         ],
+        "list-registered-models": [one],
+        "get-model-signature": [[*one, *version_model]],
+        "set-model-signature": [[*one, *version_model, "--input-file", tmp_path / "sample.csv"]],
+        "list-model-versions-without-signatures": [[*one, "--filter", "run_id = 'none'"]],
+        "find-artifacts": [[*one, "--run-id", RUN["info"]["run_id"], "--target", "MLmodel"]],
+        "filter_one_model": [
+            ["--input-dir", bulk, "--output-dir", tmp_path / "out", "--src-model", "m"],
+            ["--input-dir", bulk, "--output-dir", tmp_path / "out2", "--src-model", "m", "--dst-model", "n"],
+        ],
+        "rewrite_export": [["--input-dir", bulk, "--custom-rewriters-module", tmp_path / "rewriters.py"]],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }
 
 
-@pytest.mark.parametrize("name", umbrella.COMMANDS)
+@pytest.mark.parametrize("name", umbrella.ALL)
 def test_every_option_is_used_by_its_command(name, arguments, unused):
     assert unused(umbrella.load(name), *arguments[name]) == set()
 
