@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import tempfile
@@ -30,7 +29,7 @@ def get_model_signature(
 
     :param model_uri: ``models:/NAME/VERSION`` (or a stage, or ``latest``), ``models:/NAME@ALIAS``, ``models:/m-ID``,
         ``runs:/ID/PATH``, or the location of a model's artifacts.
-    :param use_get_model_info: Let ``mlflow.models.get_model_info`` read the MLmodel file: slower, and it checks it.
+    :param use_get_model_info: Let MLflow read the MLmodel file, as ``get_model_info`` does: slower, and it checks it.
     :param tracking_uri: The tracking server; default as for every command.
     :param registry_uri: The server with the registry; likewise.
     :param mlflow_client: A given MlflowClient: it decides servers and credentials.
@@ -54,24 +53,16 @@ def by_mlflow(content: bytes) -> Optional[Signature]:
     :raises BadInput: MLflow can't, for want of a package.
     """
     read_signature(content)  # what is no YAML is refused here, in our words
-    models = mlflow_module("mlflow.models")
-    with tempfile.TemporaryDirectory(prefix="mlflow-migration-") as folder:
-        with open(os.path.join(folder, MLMODEL), "wb") as out:
-            out.write(content)
-        signature = models.get_model_info(folder).signature
-    return None if signature is None else to_json_signature(signature)
-
-
-def mlflow_module(name: str) -> Any:
-    """Import a module of MLflow that knows signatures.
-
-    :raises BadInput: It needs a package that is not there.
-    """
     try:
-        importlib.import_module("mlflow.models.signature")
-        return importlib.import_module(name)
+        from mlflow.models import Model
+
+        with tempfile.TemporaryDirectory(prefix="mlflow-migration-") as folder:
+            with open(os.path.join(folder, MLMODEL), "wb") as out:
+                out.write(content)
+            signature = Model.load(folder).signature
     except ImportError as ex:
-        raise BadInput(f"MLflow's signatures need the package {ex.name}: pip install mlflow") from ex
+        raise BadInput(f"MLflow needs the package {ex.name} to read signatures (pip install mlflow).") from ex
+    return None if signature is None else to_json_signature(signature)
 
 
 @command(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
-from mlflow_migration.tools.get_model_signature import mlflow_module
 from mlflow_migration.tools.model_files import open_model
-from mlflow_migration.tools.signature_utils import read_signature, with_signature
+from mlflow_migration.tools.signature_utils import read_signature, to_json_signature, with_signature
 
 _log = log.getLogger(__name__)
 
@@ -47,17 +46,18 @@ def set_signature(
             )
         content = file.read()
         if read_signature(content) is not None and not overwrite_signature:
-            raise BadInput(f"{model_uri} has a signature: give --overwrite-signature to replace it.")
+            raise BadInput(f"{model_uri} has a signature already; give --overwrite-signature to replace it.")
         inputs = _sample(input_file, "--input-file")
         outputs = _sample(output_file, "--output-file") if output_file else None
-        signature = mlflow_module("mlflow.models.signature").infer_signature(inputs, outputs)
+        texts = _inferred(inputs, outputs)
         if file.uri != model_uri.strip().rstrip("/"):
-            _log.info("%s is %s: all that is made from it gets the signature.", model_uri, file.uri)
-        file.write(with_signature(content, signature.to_dict()))
+            _log.info("%s is made from %s: the signature is set there.", model_uri, file.uri)
+        file.write(with_signature(content, texts))
 
 
 def _sample(path: str, option: str) -> Any:
-    pandas = mlflow_module("pandas")
+    import pandas
+
     try:
         with open(path, "rb") as file:
             frame = pandas.read_csv(file)
@@ -68,6 +68,23 @@ def _sample(path: str, option: str) -> Any:
     if frame.empty:
         raise BadInput(f"The file {path} of {option} has no lines but the names of the columns.")
     return frame
+
+
+def _inferred(inputs: Any, outputs: Any) -> Dict[str, Any]:
+    """Return the signature that fits samples, as MLmodel files have it."""
+    try:
+        from mlflow.models.signature import infer_signature
+
+        texts: Dict[str, Any] = infer_signature(inputs, outputs).to_dict()
+    except ImportError as ex:
+        raise BadInput(f"MLflow needs the package {ex.name} to infer a signature (pip install mlflow).") from ex
+    found = to_json_signature(texts)
+    for key, frame in (("inputs", inputs), ("outputs", outputs)):
+        names = [column.get("name") for column in found[key] or ()]
+        # newer ones then take a signature that fits anything, and only warn
+        if frame is not None and names != list(frame.columns):
+            raise BadInput("MLflow can't infer a signature; it may lack a package such as scipy (pip install mlflow).")
+    return texts
 
 
 @command(

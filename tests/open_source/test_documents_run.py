@@ -87,6 +87,8 @@ def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
     version = {"name": EXPERIMENT + suffix, "source": f"runs:/{run_id}/model", "run_id": run_id}
     _post(source, "model-versions/create", version)
     _post(source, "registered-models/alias", {"name": EXPERIMENT + suffix, "alias": "champion", "version": "1"})
+    (tmp_path / "wine.csv").write_text("alcohol\n13.2\n12.8\n", encoding="utf-8")
+    (tmp_path / "quality.csv").write_text("quality\n0.5\n0.75\n", encoding="utf-8")
     return Stage(source, destination, run_id, suffix, tmp_path)
 
 
@@ -132,6 +134,8 @@ def _check_copies(stage: Stage) -> None:
     assert set(_runs(destination, stage.name("sklearn-wine-production"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-copied-models"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-deep"))) == {"sweep"}
+    # the model had none, and got one
+    assert (stage.folder / "versions.csv").read_text(encoding="utf-8") == "model,version,run_id,error\n"
     assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}

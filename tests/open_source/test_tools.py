@@ -142,7 +142,7 @@ def test_set(made: Signed, run_script: Callable[..., Result], tmp_path: Path) ->
     assert "--overwrite-signature" in refused.stderr
     assert made.rest.run_file(run, "model/MLmodel") == before
     told = run_script("set-model-signature", "--model-uri", uri, *files, "--overwrite-signature", env=env).stdout
-    assert f"{uri} is runs:/{run}/model" in told
+    assert f"{uri} is made from runs:/{run}/model" in told
     set_signature(f"runs:/{run}/plain", str(tmp_path / "in.csv"), None, False)
     set_signature(f"models:/{model_id}", str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), False)
     found = of_mlflow(made.server, uri, f"runs:/{run}/plain", f"models:/{model_id}")
