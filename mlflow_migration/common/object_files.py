@@ -37,7 +37,7 @@ def logged_model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     :param directory: Of an experiment, a run or a registered model. Beside the latter's runs another tool has put them.
     """
     listed = _listed(directory)["logged_models"]
-    beside_runs = [directory] if _holds(directory, "model.json") else []
+    beside_runs = [directory] if holds(directory, "model.json") else []
     return _object_dirs(listed, [directory.sub("logged_models"), *beside_runs], "logged_model.json")
 
 
@@ -122,7 +122,7 @@ def _object_dirs(listed: List[str], parents: List[ExportDir], file: str) -> List
     for parent in reversed(parents):  # the first parent wins
         for name in parent.names():
             directory = _sub(parent, name)
-            if _holds(directory, file):
+            if holds(directory, file):
                 on_disk[name] = directory
     found: Dict[str, ExportDir] = {}
     for object_id in listed:
@@ -140,7 +140,8 @@ def _sub(parent: ExportDir, name: str) -> ExportDir:
         return parent.sub(safe_name(name))
 
 
-def _holds(directory: ExportDir, file: str) -> bool:
+def holds(directory: ExportDir, file: str) -> bool:
+    """Tell whether a directory has a file, be it one that can't be read."""
     try:
         return directory.exists(file)
     except BadDirectory:

@@ -10,6 +10,7 @@ from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command, echo
 from mlflow_migration.common.executor import Executor
+from mlflow_migration.common.io_utils import write_file
 from mlflow_migration.model.entities import version_entity
 from mlflow_migration.tools.get_model_signature import signature_of
 from mlflow_migration.tools.model_files import of_version
@@ -90,7 +91,11 @@ def show(filter: Optional[str], output_file: Optional[str], use_get_model_info: 
     frame = as_pandas_df(filter, use_get_model_info)
     echo(_table(frame))
     if output_file:
-        frame.to_csv(output_file, index=False)
+        _save(frame, output_file)
+
+
+def _save(frame: Any, path: str) -> None:
+    write_file(path, frame.to_csv(index=False), "csv")
 
 
 def _table(frame: Any) -> str:
@@ -111,7 +116,7 @@ def main(**options: Any) -> int:
         workers=options["workers"],
     )
     if options["output_file"]:
-        frame.to_csv(options["output_file"], index=False)
+        _save(frame, options["output_file"])
     else:
         echo(_table(frame))
     return int(bool(frame["error"].any()))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import posixpath
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Mapping, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, Optional
 
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound, Refused
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifact_stores import Store, logged_model_store, run_store, uri_store, version_store
-from mlflow_migration.model.sources import RUN, Place, locate, model_ids
+from mlflow_migration.model.sources import RUN, locate, model_ids
 
 MLMODEL = "MLmodel"
 MAX_BYTES = 16 * 1024 * 1024
@@ -116,8 +116,10 @@ def of_run(tracking: Tracking, info: Mapping[str, Any], path: str) -> ModelFile:
     """
     name, _, below = path.partition("/")
     found = _logged_model(tracking, info, name) if name else None
-    if found is not None:
-        return of_logged_model(tracking, found, below)
+    return of_logged_model(tracking, found, below) if found is not None else _in_run(tracking, info, path)
+
+
+def _in_run(tracking: Tracking, info: Mapping[str, Any], path: str) -> ModelFile:
     store = run_store(tracking, info["run_id"], info.get("artifact_uri") or "")
     return ModelFile(f"runs:/{info['run_id']}/{path}".rstrip("/"), store, path)
 
@@ -150,33 +152,38 @@ def of_version(tracking: Tracking, registry: Registry, version: Mapping[str, Any
     """
     name, number, source = version["name"], str(version["version"]), version.get("source") or ""
     location = ""
-    place = _place(tracking, source, version)
-    if place is None:
+    found = _carrier(tracking, source, version)
+    if found is None:
         location = registry.artifact_uri(name, number)
-        place = _place(tracking, location, version)
-    if place is None:
-        return ModelFile(location, version_store(tracking, registry, name, number, location), is_registrys=True)
-    if place.kind == RUN:
-        return of_run(tracking, tracking.run(place.id)["info"], place.path)
-    return of_logged_model(tracking, tracking.logged_model(place.id)["info"], place.path)
+        found = _carrier(tracking, location, version)
+    return found or ModelFile(location, version_store(tracking, registry, name, number, location), is_registrys=True)
 
 
-def _place(tracking: Tracking, uri: str, version: Mapping[str, Any]) -> Optional[Place]:
-    """Return the run or logged model that a source or location of a version is in."""
-    runs: Dict[str, str] = {}
-    models: Dict[str, str] = {}
+def _carrier(tracking: Tracking, uri: str, version: Mapping[str, Any]) -> Optional[ModelFile]:
+    """Return the file in the run or logged model that a source or location of a version lies in, if it is in one."""
     named = _RUN.match(uri)
-    for run_id in {named[1] if named else "", version.get("run_id") or ""} - {""}:
-        try:
-            runs[run_id] = tracking.run(run_id)["info"].get("artifact_uri") or ""
-        except NotFound:
-            continue
-    for model_id in model_ids(uri):
-        try:
-            models[model_id] = tracking.logged_model(model_id)["info"].get("artifact_uri") or ""
-        except NotFound:
-            continue
-    return locate(uri, "", runs, models)
+    logged = model_ids(uri)
+    run_ids = {named[1] if named else "", "" if logged else version.get("run_id") or ""} - {""}
+    runs = _infos(lambda run_id: tracking.run(run_id)["info"], run_ids)
+    models = _infos(lambda model_id: tracking.logged_model(model_id)["info"], logged)
+    place = locate(uri, "", _roots(runs), _roots(models))
+    if place is None:
+        return None
+    if place.kind != RUN:
+        return of_logged_model(tracking, models[place.id], place.path)
+    return (of_run if place.by_id else _in_run)(tracking, runs[place.id], place.path)
+
+
+def _infos(read: Callable[[str], Dict[str, Any]], ids: Iterable[str]) -> Dict[str, Dict[str, Any]]:
+    found: Dict[str, Dict[str, Any]] = {}
+    for object_id in ids:
+        with suppress(NotFound):
+            found[object_id] = read(object_id)
+    return found
+
+
+def _roots(infos: Mapping[str, Mapping[str, Any]]) -> Dict[str, str]:
+    return {object_id: info.get("artifact_uri") or "" for object_id, info in infos.items()}
 
 
 def _version(registry: Registry, uri: str) -> Dict[str, Any]:

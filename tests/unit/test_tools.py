@@ -265,6 +265,12 @@ def test_what_rewrite_export_refuses(run: Callable[..., Result], bulk: Path, tmp
     assert "There is no model.json" in rewritten(
         run, bulk / "experiments" / "1" / ("a" * 32), "def rewrite_model(dct, dir):\n    pass\n", status=2
     )
+    (tmp_path / "elsewhere.json").write_text("{}")
+    (bulk / "models" / "one" / "model.json").unlink()
+    (bulk / "models" / "one" / "model.json").symlink_to(tmp_path / "elsewhere.json")
+    assert "symbolic link" in rewritten(run, bulk, CHANGES, status=1)
+    assert read(bulk / "models" / "two" / "model.json")["registered_model"]["name"] == "two new"
+    assert (tmp_path / "elsewhere.json").read_text() == "{}"
     (bulk / "rewriters.py").write_text("raise SystemExit(77)")
     args = ("rewrite_export", "--input-dir", bulk, "--custom-rewriters-module")
     assert "of which nothing is executed" in run(*args, bulk / "rewriters.py", status=2).output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.common.cli import command
@@ -91,21 +91,18 @@ def _model_dir(source: ExportDir, name: str) -> ExportDir:
 def _experiments_of(source: ExportDir, versions: List[Dct]) -> Dict[str, Tuple[str, int]]:
     """Return the experiments that have runs of the versions: name and number of runs by the name of the directory."""
     run_ids = {version["run_id"] for version in versions} - {""}
-    names = {version.get("_experiment_name") for version in versions if version["run_id"]}
-    by_run: Dict[str, Tuple[str, int]] = {}
-    by_name: Dict[str, Tuple[str, int]] = {}
+    names = {str(version.get("_experiment_name") or "") for version in versions} - {""}
+    found: Dict[str, Tuple[str, int]] = {}
     parent = source.sub("experiments")
     for key in parent.names():
         directory = parent.sub(key)
         if not directory.exists("experiment.json"):
             continue
         name = read_experiment(directory)["experiment"]["name"] or ""
-        runs: Set[str] = {run_id for run_id, _ in run_dirs(directory)}
-        if runs & run_ids:
-            by_run[key] = (name, len(runs))
-        if name in names:
-            by_name[key] = (name, len(runs))
-    return by_run or by_name
+        runs = {run_id for run_id, _ in run_dirs(directory)}
+        if runs & run_ids or name in names:
+            found[key] = (name, len(runs))
+    return found
 
 
 def _renamed_model(directory: ExportDir, name: str, experiments: Dict[str, str]) -> Dct:
@@ -115,8 +112,9 @@ def _renamed_model(directory: ExportDir, name: str, experiments: Dict[str, str])
     for key in ("versions", "latest_versions"):
         for version in fields.get(key) or ():
             version["name"] = name
-            if version.get("_experiment_name") in experiments:
-                version["_experiment_name"] = experiments[version["_experiment_name"]]
+            experiment = str(version.get("_experiment_name"))
+            if experiment in experiments:
+                version["_experiment_name"] = experiments[experiment]
     return doc
 
 

@@ -12,6 +12,7 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import write_document
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.object_files import holds
 from mlflow_migration.common.session import input_dir as existing_dir
 from mlflow_migration.common.session import run_command
 
@@ -38,7 +39,7 @@ def rewrite_export(input_dir: str, custom_rewriters_module: str, job: Job) -> No
         (kind, place, rewrite)
         for place in _places(directory)
         for kind, rewrite in rewriters.items()
-        if place.exists(_KINDS[kind][0])
+        if holds(place, _KINDS[kind][0])
     ]
     if not found:
         files = " and no ".join(_KINDS[kind][0] for kind in rewriters)
