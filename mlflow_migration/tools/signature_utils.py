@@ -34,10 +34,8 @@ def read_signature(content: bytes) -> Optional[Signature]:
 
     :raises MlflowExportImportException: The file is broken.
     """
-    import yaml
-
     # nodes only, and of the signature alone: a few lines of YAML can stand for more than the memory holds
-    root = _compose(_text(content), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    root = _compose(_text(content))
     pairs = [value for key, value in root.value if key.value == _KEY]
     if not pairs or _is_null(pairs[-1]):
         return None
@@ -56,7 +54,7 @@ def with_signature(content: bytes, texts: Mapping[str, Optional[str]]) -> bytes:
     import yaml
 
     text = _text(content)
-    root = _compose(text, yaml.SafeLoader)  # libyaml's marks are not those of the text
+    root = _compose(text)
     block = yaml.safe_dump({_KEY: dict(texts)}, sort_keys=False, allow_unicode=True)
     if root.flow_style:
         raise MlflowExportImportException("its MLmodel file is written in one piece, as JSON, and is left as it is")
@@ -82,11 +80,11 @@ def _text(content: bytes) -> str:
         raise MlflowExportImportException(ex, "its MLmodel file is not UTF-8") from ex
 
 
-def _compose(text: str, loader: Any) -> Any:
+def _compose(text: str) -> Any:
     import yaml
 
     try:
-        root = yaml.compose(text, Loader=loader)
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError) as ex:
         raise MlflowExportImportException(ex, f"its MLmodel file is no YAML: {' '.join(str(ex).split())}") from ex
     if not isinstance(root, yaml.MappingNode):

@@ -126,18 +126,18 @@ def test_get(made: Signed, run_script: Callable[..., Result], server_29: Server,
 
 def test_set(made: Signed, run_script: Callable[..., Result], tmp_path: Path) -> None:
     """The signature that MLflow infers is written where the model is; all else in the file stays byte for byte."""
-    run = made.run("trained")
+    run, uri = made.run("trained"), f"models:/{made.name}/1"
     before = made.mlmodel(run, "model/MLmodel")
     made.mlmodel(run, "plain/MLmodel", "")
     model_id = made.model(run, "logged")
     made.mlmodel(run, "", "", model_id)
     made.version(f"runs:/{run}/model", run)
     made.version("s3://bucket/model")
+    made.version(uri)
     (tmp_path / "in.csv").write_text("a,ä\n1.5,x\n2.5,y\n", encoding="utf-8")
     (tmp_path / "out.csv").write_text("p\n0.5\n0.25\n")
     files = ("--input-file", tmp_path / "in.csv", "--output-file", tmp_path / "out.csv")
     env = {"MLFLOW_TRACKING_URI": made.server.uri}
-    uri = f"models:/{made.name}/1"
     refused = run_script("set-model-signature", "--model-uri", uri, *files, env=env, check=2)
     assert "--overwrite-signature" in refused.stderr
     assert made.rest.run_file(run, "model/MLmodel") == before
@@ -152,6 +152,9 @@ def test_set(made: Signed, run_script: Callable[..., Result], tmp_path: Path) ->
     assert found[f"runs:/{run}/plain"] == {**found[uri], "outputs": None}
     assert found[f"models:/{model_id}"] == found[uri]
     assert {where: get_model_signature(where) for where in found} == found
+    set_signature(f"models:/{made.name}/3", str(tmp_path / "out.csv"), None, True)
+    copied = get_model_signature(uri)
+    assert copied == {"inputs": found[uri]["outputs"], "outputs": None, "params": None}
     head = HEAD.format(run_id=run, model_id="").encode()
     after = made.rest.run_file(run, "model/MLmodel")
     assert after.startswith(head + b"signature:\n")

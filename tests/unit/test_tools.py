@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from mlflow_migration.client.errors import MlflowExportImportException
 from mlflow_migration.common import umbrella
+from mlflow_migration.tools.list_model_versions_without_signatures import as_pandas_df
 from mlflow_migration.tools.list_registered_models import list_registered_models
 from mlflow_migration.tools.signature_utils import read_signature, to_json_signature, with_signature
 from tests.support.stub import Reply, Request, Stub
@@ -31,14 +32,17 @@ SIGNATURE = {"inputs": json.loads(COLUMN), "outputs": None, "params": None}
         "flavors: {a: b}",
         "signature: null\nflavors: {a: b}\n",
         "signature:\n",
-        "# ü\nflavors:\n  a: 'ü'\nsignature:\n  inputs: '[]'\n# kept\nsignature_of_mine: ü\n",
+        "# ü 🍷\nflavors:\n  a: 'ü'\nsignature:\n  inputs: '[]'\n# kept\nsignature_of_mine: ü\n",
         "flavors: |\n  signature: text\nsignature: {inputs: '[]'}\n",
         "---\nflavors: {a: b}\nsignature:\n  inputs: '[]'\n  outputs: null\n...\n",
         "flavors: {a: b}\nsignature: {inputs: '[]'}\n\n# the end",
         "signature: &s {inputs: '[]'}\r\nflavors: {a: b}\r\n",
     ],
 )
-def test_a_signature_is_written_and_all_else_stays(before: str) -> None:
+@pytest.mark.parametrize("libyaml", [True, False])
+def test_a_signature_is_written_and_all_else_stays(before: str, libyaml: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not libyaml:
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
     after = with_signature(before.encode(), TEXTS)
     assert read_signature(after) == SIGNATURE
     old, new = yaml.safe_load(before), yaml.safe_load(after)
@@ -98,6 +102,10 @@ def test_signature_of_mlflow_and_its_texts() -> None:
 # ---- registered models
 
 
+def tag(key: str) -> List[Dict[str, str]]:
+    return [{"key": key, "value": "true"}]
+
+
 def test_all_pages_of_registered_models() -> None:
     names = [f"m{number:04}" for number in range(2500)]
 
@@ -106,10 +114,22 @@ def test_all_pages_of_registered_models() -> None:
             return Reply({})
         start, size = int((request.query.get("page_token") or ["0"])[0]), int(request.query["max_results"][0])
         more = {"next_page_token": str(start + size)} if start + size < len(names) else {}
-        return Reply({"registered_models": [{"name": name} for name in names[start : start + size]], **more})
+        found = [{"name": name} for name in names[start : start + size]]
+        return Reply({"registered_models": [*found, {"name": "p", "tags": tag("mlflow.prompt.is_prompt")}], **more})
 
     with Stub(answer) as stub:
         assert [model["name"] for model in list_registered_models(tracking_uri=stub.uri)] == names
+
+
+def test_versions_of_prompts_and_those_that_fill_gaps_are_left_out() -> None:
+    keys = {"1": "mlflow.prompt.is_prompt", "2": "mlflow_exim.placeholder", "3": "mine", "10": "mine"}
+    versions = [{"name": "m", "version": number, "tags": tag(key)} for number, key in keys.items()]
+
+    def answer(request: Request) -> Reply:
+        return Reply({"model_versions": versions} if request.path.endswith("model-versions/search") else {})
+
+    with Stub(answer) as stub:
+        assert list(as_pandas_df(None, tracking_uri=stub.uri)["version"]) == ["3", "10"]
 
 
 # ---- directories
