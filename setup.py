@@ -24,6 +24,11 @@ SCRIPTS = {
     "import-prompt": "prompt.import_prompt",
     "export-prompts": "bulk.export_prompts",
     "import-prompts": "bulk.import_prompts",
+    "list-registered-models": "tools.list_registered_models",
+    "get-model-signature": "tools.get_model_signature",
+    "set-model-signature": "tools.set_model_signature",
+    "list-model-versions-without-signatures": "tools.list_model_versions_without_signatures",
+    "find-artifacts": "common.find_artifacts",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }

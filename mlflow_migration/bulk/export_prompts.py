@@ -36,7 +36,7 @@ def export_all_prompts(
     :param wanted: Names; see :func:`choose_names`.
     """
     before = _before(directory)
-    there = {prompt["name"]: prompt for page in registry.search() for prompt in page}
+    there = {prompt["name"]: prompt for page in registry.search_models() for prompt in page}
     names, unknown = choose_names(wanted, there)
     job.ledger.expect("prompt", len(names) + len(unknown))
     for name in unknown:

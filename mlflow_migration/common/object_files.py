@@ -39,7 +39,7 @@ def logged_model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     :param directory: Of an experiment, a run or a registered model. Beside the latter's runs another tool has put them.
     """
     listed = _listed(directory)["logged_models"]
-    beside_runs = [directory] if _holds(directory, "model.json") else []
+    beside_runs = [directory] if holds(directory, "model.json") else []
     return _object_dirs(listed, [directory.sub("logged_models"), *beside_runs], "logged_model.json")
 
 
@@ -90,7 +90,7 @@ def read_version(directory: ExportDir) -> Dct:
 def prompt_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     """Return name and directory of each version of a prompt, sorted by name."""
     found = [(name, _sub(directory, name)) for name in directory.names()]
-    return sorted((item for item in found if _holds(item[1], "prompt.json")), key=lambda item: item[0])
+    return sorted((item for item in found if holds(item[1], "prompt.json")), key=lambda item: item[0])
 
 
 def read_prompt(directory: ExportDir) -> Dct:
@@ -146,7 +146,7 @@ def _object_dirs(listed: List[str], parents: List[ExportDir], file: str) -> List
     for parent in reversed(parents):  # the first parent wins
         for name in parent.names():
             directory = _sub(parent, name)
-            if _holds(directory, file):
+            if holds(directory, file):
                 on_disk[name] = directory
     found: Dict[str, ExportDir] = {}
     for object_id in listed:
@@ -164,7 +164,8 @@ def _sub(parent: ExportDir, name: str) -> ExportDir:
         return parent.sub(safe_name(name))
 
 
-def _holds(directory: ExportDir, file: str) -> bool:
+def holds(directory: ExportDir, file: str) -> bool:
+    """Tell whether a directory has a file, be it one that can't be read."""
     try:
         return directory.exists(file)
     except BadDirectory:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
-from mlflow_migration.client.registry import HAS_NO_STAGE, IS_PROMPT, Registry, is_placeholder
+from mlflow_migration.client.registry import HAS_NO_STAGE, Registry, is_placeholder, is_prompt
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import note_absent, version_store
 from mlflow_migration.common.artifacts import choose, list_files
@@ -140,7 +140,7 @@ class ModelExporter:
         model = self._registry.model(name)
         if model is None:
             raise BadInput(f"{self._registry.uri} has no registered model '{name}'.")
-        if IS_PROMPT in tag_dict(model.get("tags")):
+        if is_prompt(model):
             raise BadInput(f"'{name}' is a prompt, not a model.")
         old = self._refuse_other(model, directory)
         self._saved = (old_info(directory, MODEL_FILE) or {}).get(VERSION_MODELS) or {}

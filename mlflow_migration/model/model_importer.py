@@ -16,11 +16,11 @@ from mlflow_migration.client.errors import (
 )
 from mlflow_migration.client.registry import (
     HAS_NO_STAGE,
-    IS_PROMPT,
     PLACEHOLDER,
     VERSION_KEY,
     Registry,
     essential,
+    is_prompt,
     not_essential,
     version_id,
 )
@@ -116,7 +116,7 @@ class RegisteredModelImporter:
         """
         self._doc = doc
         found = self._registry.model(self.name)
-        if found is not None and (IS_PROMPT in tag_dict(found.get("tags"))) != (self._kind == PROMPT):
+        if found is not None and is_prompt(found) != (self._kind == PROMPT):
             is_what = "a model, not a prompt" if self._kind == PROMPT else "a prompt, not a model"
             raise BadInput(f"The destination's '{self.name}' is {is_what}: name another one.")
         self._dst.there = None if anew else found

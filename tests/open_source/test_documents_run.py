@@ -95,6 +95,8 @@ def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
     body = {"name": prompt, "source": "dummy-source", "description": "first", "tags": [is_prompt, text]}
     _post(source, "model-versions/create", body)
     _post(source, "registered-models/alias", {"name": prompt, "alias": "production", "version": "1"})
+    (tmp_path / "wine.csv").write_text("alcohol\n13.2\n12.8\n", encoding="utf-8")
+    (tmp_path / "quality.csv").write_text("quality\n0.5\n0.75\n", encoding="utf-8")
     return Stage(source, destination, run_id, suffix, tmp_path)
 
 
@@ -142,6 +144,8 @@ def _check_copies(stage: Stage) -> None:
     assert set(_runs(destination, stage.name("sklearn-wine-deep"))) == {"sweep"}
     there = _prompts(destination, stage.name("sklearn-wine-prompt"))
     assert there == [stage.name("sklearn-wine-prompt"), stage.name("sklearn-wine-prompt-alone")]
+    # the model had none, and got one
+    assert (stage.folder / "versions.csv").read_text(encoding="utf-8") == "model,version,run_id,error\n"
     assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}
