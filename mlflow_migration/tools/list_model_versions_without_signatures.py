@@ -11,10 +11,10 @@ from mlflow_migration.common import log
 from mlflow_migration.common.cli import command, echo
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.io_utils import write_file
+from mlflow_migration.common.tables import table
 from mlflow_migration.model.entities import version_entity
 from mlflow_migration.tools.get_model_signature import signature_of
 from mlflow_migration.tools.model_files import of_version
-from mlflow_migration.tools.tables import table
 
 COLUMNS = ("model", "version", "run_id", "error")
 

@@ -7,8 +7,8 @@ from typing import Any, Dict, List, Optional
 from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.common.cli import command, echo
 from mlflow_migration.common.io_utils import write_file
+from mlflow_migration.common.tables import table
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
-from mlflow_migration.tools.tables import table
 
 _COLUMNS = ("name", "latest versions", "aliases", "created (UTC)", "description")
 _SHOWN = 60  # characters of a description in the table
