@@ -40,6 +40,7 @@ PROMPT_SOURCE = "dummy-source"
 """``source`` of a version of a prompt: servers take no other, as there is nothing that it is made from."""
 
 HAS_NO_STAGE = "None"
+_UNQUOTABLE = re.compile(r"['\"\\%]")
 _IS_PROMPT_TRUE = f"tag.`{IS_PROMPT}` = 'true'"
 _PAGE = 1_000
 
@@ -51,7 +52,7 @@ def version_id(version: Mapping[str, Any]) -> str:
 
 def is_prompt(found: Mapping[str, Any]) -> bool:
     """Tell whether a registered model or a version, as REST returns it, is a prompt's."""
-    return IS_PROMPT in tag_dict(found.get("tags"))
+    return tag_dict(found.get("tags")).get(IS_PROMPT, "").lower() == "true"
 
 
 def is_placeholder(version: Mapping[str, Any]) -> bool:
@@ -160,15 +161,14 @@ class Registry:
     # -- versions -----------------------------------------------------------------------------------------------
 
     def versions(self, name: str) -> List[Json]:
-        """Return all versions of a registered model, sorted by number; their aliases are those of the model.
-
-        :raises BadInput: The name can't be searched for.
-        """
-        if "'" in name and '"' in name:
-            raise BadInput(f"The name {name!r} can't be searched for: MLflow's filter strings can't hold both quotes.")
+        """Return all versions of a registered model, sorted by number; their aliases are those of the model."""
         quote = '"' if "'" in name else "'"
-        pages = self.search_versions(f"name = {quote}{name}{quote}{self._also}")
-        # some databases compare without case
+        where = f"name = {quote}{name}{quote}"
+        if name.endswith("\\") or ("'" in name and '"' in name):
+            # no filter string can hold it
+            where = f"name LIKE '{re.sub(_UNQUOTABLE, '_', name)}'"
+        pages = self.search_versions(where + self._also)
+        # patterns fit others, and some databases compare without case
         found = [version for page in pages for version in page if version["name"] == name]
         return sorted(found, key=lambda version: int(version["version"]))
 

@@ -169,8 +169,8 @@ def canonical_prompt(doc: Mapping[str, Any]) -> Dct:
 
     :param doc: The file, with or without envelope.
     :return: ``version`` (as :func:`canonical_model` has it; its tags hold the template and whatever else a prompt has),
-        and what the file has of the prompt as a whole, if it has that: ``model``, ``aliases`` and ``experiments`` as in
-        :func:`canonical_prompts`, else None.
+        ``runs`` (what runs that it names were imported from, by id) and ``whole``: what the file has of the prompt as
+        a whole, as in :func:`canonical_prompts`, or None.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     body = _body(doc)
@@ -179,8 +179,10 @@ def canonical_prompt(doc: Mapping[str, Any]) -> Dct:
     version["name"] = _text(version, "name", "prompt.name")
     if not version["name"]:
         raise BadDirectory("'prompt.name' is missing")
+    version["tags"].setdefault(IS_PROMPT, "true")
+    runs = _texts(body.get("runs"), "runs")
     whole = None if body.get("registered_model") is None else _whole_prompt(body)
-    return {"version": version, "whole": whole}
+    return {"version": version, "runs": runs, "whole": whole}
 
 
 def _version_of_prompt(body: Mapping[str, Any]) -> Dct:
@@ -210,21 +212,30 @@ def canonical_prompts(doc: Mapping[str, Any]) -> Dct:
     """Return what ``prompts_summary.json`` says.
 
     :param doc: The file, with or without envelope.
-    :return: ``prompts`` (a list, each with ``model``, ``aliases`` and ``failed`` as in :func:`canonical_model`, and
-        ``experiments``, names by id at the source) and ``failed`` (names of prompts that could not be exported).
+    :return: ``prompts`` (a list, each with ``model``, ``aliases`` and ``failed`` as in :func:`canonical_model`,
+        ``numbers`` of the versions that the directory has, and ``experiments``: ``name`` and ``creation_time`` by id at
+        the source), ``failed`` (names of prompts that could not be exported), and ``is_ours``: it lists all prompts.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     body = _body(doc)
     return {
         "prompts": [_whole_prompt(_mapping(item, "prompts")) for item in _list(body.get("prompts"), "prompts")],
         "failed": _ids(body.get("failed_prompts"), "failed_prompts"),
+        "is_ours": "prompts" in body,
     }
 
 
 def _whole_prompt(item: Mapping[str, Any]) -> Dct:
     found = canonical_model(item)
-    experiments = _texts(item.get("experiments"), "experiments")
-    return {**{key: found[key] for key in ("model", "aliases", "failed")}, "experiments": experiments}
+    found["model"]["tags"].setdefault(IS_PROMPT, "true")
+    experiments: Dct = {}
+    for experiment_id, fields in _mapping(item.get("experiments"), "experiments").items():
+        about = _mapping(fields, "experiments")
+        time = _integer(about.get("creation_time"), "experiments.creation_time")
+        experiments[experiment_id] = {"name": _text(about, "name", "experiments.name"), "creation_time": time}
+    numbers = [_version_number(number, "versions") for number in _list(item.get("versions"), "versions")]
+    kept = {key: found[key] for key in ("model", "aliases", "failed")}
+    return {**kept, "numbers": numbers, "experiments": experiments}
 
 
 def canonical_info(info: Any) -> Dct:

@@ -236,7 +236,7 @@ def answer(request):
         return Reply({"experiment": {**experiment, "lifecycle_stage": "deleted" if name == "gone" else "active"}})
     if route == "users/get" or "logged-models" in route:
         return missing_route()
-    versions = [{"name": "prompt", "version": "1"}] if "prompt" in str(request.query) else [VERSION]
+    versions = [{**PROMPT, "version": "1"}] if "prompt" in str(request.query) else [VERSION]
     versions = [] if "none" in str(request.query) else versions
     return Reply(
         {
