@@ -19,7 +19,7 @@ Dct = Dict[str, Any]
 _INTEGER = re.compile(r"[+-]?\d{1,19}\Z")
 _INT64 = 2**63  # a server drops without a word what is not below, and all that follows it in the request
 _ID = re.compile(
-    r"(?!(?:runs|logged_models|version_models)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z"
+    r"(?!(?:runs|logged_models|version_models|artifacts)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z"
 )  # as MLflow has it, and no folder of ours
 _STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # old MLflow wrote their number, from 1
 _MODEL_STATUSES = ("PENDING", "READY", "UPLOAD_FAILED")  # likewise
@@ -86,6 +86,34 @@ def canonical_logged_model(doc: Mapping[str, Any]) -> Dct:
     time = _integer(body.get("creation_timestamp"), "creation_timestamp") or 0
     body["metrics"] = [_model_metric(item, time) for item in _list(body.get("metrics"), "metrics")]
     return body
+
+
+def canonical_logged_models(doc: Mapping[str, Any]) -> Dct:
+    """Return the list of an export of logged models out of its ``logged_models.json``.
+
+    :param doc: The file, with or without envelope.
+    :return: ``experiments`` (each with ``id``, ``name``, ``creation_time``, which may be None, and the ids of its
+        ``logged_models`` and ``runs``), and ``failed_logged_models`` (ids of those that could not be exported).
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    experiments = []
+    for item in _list(_body(doc).get("experiments"), "experiments"):
+        fields = _mapping(item, "experiments")
+        name = _text(fields, "name", "experiments.name")
+        if not name:
+            raise BadDirectory("'experiments.name' is missing")
+        experiments.append(
+            {
+                "id": _text(fields, "id", "experiments.id"),
+                "name": name,
+                "creation_time": _integer(fields.get("creation_time"), "experiments.creation_time"),
+                "logged_models": _ids(fields.get("logged_models"), "experiments.logged_models"),
+                "runs": _ids(fields.get("runs"), "experiments.runs"),
+            }
+        )
+    info = _mapping(doc.get("info"), "info")
+    failed = _ids(info.get("failed_logged_models"), "info.failed_logged_models")
+    return {"experiments": experiments, "failed_logged_models": failed}
 
 
 def canonical_experiment(doc: Mapping[str, Any]) -> Dct:

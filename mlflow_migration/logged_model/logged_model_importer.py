@@ -67,6 +67,9 @@ class ModelImporter:
         self._mlmodel_fix, self._overwrite, self._recheck = mlmodel_fix, overwrite, recheck
         self._source_tags = source_tags
         self._home = False
+        self.any_elsewhere = False
+        """Whether logged models go into other experiments at the same time."""
+        self._instead: Mapping[str, Json] = {}
         self._sources: Dict[str, _Source] = {}
         self._by_run: Dict[str, List[str]] = {}
         self._measured: Dict[str, Dict[str, None]] = {}
@@ -84,6 +87,13 @@ class ModelImporter:
         """Destination run ids by source run id; what imports the runs sets it."""
         self.ids: Dict[str, str] = {}
         """Destination model ids by source model id."""
+
+    def put_instead(self, fields: Mapping[str, Json]) -> None:
+        """Let logged models have other fields than those in the directory. To be called before :meth:`load`.
+
+        :param fields: Fields by source id of the model.
+        """
+        self._instead = fields
 
     def load(
         self,
@@ -109,6 +119,7 @@ class ModelImporter:
                 self._job.failed("logged_model", model_id, outcome.error)
                 continue
             doc, info = outcome.get()
+            doc.update(self._instead.get(model_id, {}))
             self._sources[model_id] = _Source(doc, info, directory)
             self._by_run.setdefault(doc["source_run_id"] or "", []).append(model_id)
             for metric in doc["metrics"]:
@@ -130,19 +141,30 @@ class ModelImporter:
             self._by_key[key] = model
             self.ids[key] = model["model_id"]
 
-    def waited_for(self, src_run_id: str, linked: Iterable[str]) -> bool:
+    def waited_for(self, src_run_id: str, linked: Iterable[str], brings_own: bool = True) -> bool:
         """Tell whether a run needs models that are still to come with other runs.
 
         :param linked: Ids of the models that the run has as inputs or outputs.
+        :param brings_own: The models that it has made come with it.
         """
-        own = self._by_run.get(src_run_id, ())
+        own = self._by_run.get(src_run_id, ()) if brings_own else ()
         needed = (set(linked) & set(self._sources)).union(self._measured.get(src_run_id, ()))
         return any(model_id not in self._done and model_id not in own for model_id in needed)
 
     @property
+    def runs_named(self) -> Set[str]:
+        """Source ids of the runs that have made or measured the directory's logged models."""
+        return {*self._by_run, *self._measured} - {""}
+
+    @property
     def any(self) -> bool:
         """Whether the directory has logged models."""
-        return bool(self._sources)
+        return bool(self._sources) or self.any_elsewhere
+
+    @property
+    def loaded(self) -> List[str]:
+        """Source ids of the directory's logged models, but for those that can't be read."""
+        return list(self._sources)
 
     def replacements(self) -> List[Tuple[str, str]]:
         """Return (old, new) of locations and ids, for MLmodel files."""
@@ -261,7 +283,10 @@ class ModelImporter:
             problems.append(f"its run {run_id} was made anew, and the new id can't be written into it")
             losses.add("logged-models")
         elif run_id and not own and there_run != self.run_ids.get(run_id) and not (to_come and created):
-            problems.append(f"its run {run_id} was not at the destination when it was made, and can't be named later")
+            problems.append(
+                f"its run {run_id} was not at the destination when it was made, and can't be named later: "
+                "import the run first, and then the model into another experiment"
+            )
             losses.add("logged-models")
         for metric in self._orphans(src_id, doc, todo):
             problems.append(f"metric {metric.get('key')}: its run {metric.get('run_id')} is not at the destination")

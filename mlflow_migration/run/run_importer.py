@@ -35,6 +35,7 @@ Json = Dict[str, Any]
 
 PARENT = "mlflow.parentRunId"
 RELATIVES = (PARENT, "mlflow.rootRunId")
+Others = Callable[[str, Iterable[str]], Iterable[ModelImporter]]
 _ID_TAGS = frozenset({*RELATIVES, "mlflow.log-model.history"})
 
 
@@ -141,6 +142,7 @@ class RunImporter:
         self.only_copies = True
         """Whether the experiment had no runs but those that imports have made."""
         models.run_ids = self.ids
+        self._others: Others = lambda src_id, links: ()
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -169,6 +171,28 @@ class RunImporter:
             self.only_copies = False
         self._note_relatives(run_id, tags)
 
+    def share(self, run_ids: Dict[str, str], model_ids: Dict[str, str], others: Others) -> None:
+        """Let runs and logged models refer to those that are imported into other experiments at the same time.
+
+        :param run_ids: Destination run ids by source run id, of all these experiments; those known here are added.
+        :param model_ids: Those of logged models, likewise.
+        :param others: Gives the importers of the models that a run has measured, or links to.
+        """
+        run_ids.update(self.ids)
+        model_ids.update(self._models.ids)
+        self.ids = self._models.run_ids = run_ids
+        self._models.ids = model_ids
+        self._others = others
+
+    def _importers(self, src_id: str, links: Iterable[str] = ()) -> List[ModelImporter]:
+        return [self._models, *(models for models in self._others(src_id, links) if models is not self._models)]
+
+    def recognise(self, src_ids: Iterable[str]) -> None:
+        """Let others refer to runs that the experiment itself has, although they are not imported now."""
+        for src_id in src_ids:
+            if src_id in self._by_id:
+                self.ids.setdefault(src_id, src_id)
+
     def has_any(self, src_ids: Iterable[str]) -> bool:
         """Tell whether any of these runs is one of the experiment's own: what is imported comes from here."""
         return any(src_id in self._by_id for src_id in src_ids)
@@ -191,7 +215,8 @@ class RunImporter:
             return False
         doc = read_run(source)
         links = [link["model_id"] for link in doc["model_outputs"] + doc["model_inputs"]]
-        return self._models.waited_for(src_id, links)
+        importers = self._importers(src_id, links)
+        return any(models.waited_for(src_id, links, models is self._models) for models in importers)
 
     # -- one run ------------------------------------------------------------------------------------------------
 
@@ -582,7 +607,8 @@ class RunImporter:
         for path, ex in uploads.send([name[len("artifact:") :] for name in todo.write if name.startswith("artifact:")]):
             run.lost("artifacts", f"artifact {path}: {describe(ex)}", f"artifact:{path}")
             self._job.lost("artifact", f"{run.src_id}/{path}", ex, "artifacts")
-        self._models.log_metrics(run.src_id, run.dst_id)
+        for models in self._importers(run.src_id):
+            models.log_metrics(run.src_id, run.dst_id)
         self._finish(run, todo, there)
 
     def _write_links(self, run: _Run, todo: Plan, writer: RunWriter) -> None:
