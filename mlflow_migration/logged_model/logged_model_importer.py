@@ -179,12 +179,12 @@ class ModelImporter:
 
     # -- import -------------------------------------------------------------------------------------------------
 
-    def import_for_run(self, src_run_id: str, linked: Sequence[str] = ()) -> None:
-        """Import the models that a run has made; what fails is recorded.
+    def link(self, src_run_id: str, outputs: Sequence[str]) -> None:
+        """Tell which models the destination's run has as outputs: deleted ones are in no listing."""
+        self._linked[src_run_id] = outputs
 
-        :param linked: Ids of the models that the destination's run has as outputs.
-        """
-        self._linked[src_run_id] = linked
+    def import_for_run(self, src_run_id: str) -> None:
+        """Import the models that a run has made; what fails is recorded."""
         for model_id in self._by_run.get(src_run_id, ()):
             self._guarded(model_id)
 

@@ -111,6 +111,8 @@ def _load(job: Job, parts: Sequence[Part]) -> None:
         home = part.home or part.runs.has_any(part.run_ids)
         part.models.load(part.found[1], to_come, part.existed, home=home)
         part.runs.recognise(part.models.runs_named)
+        for run_id in part.models.runs_named - to_come:
+            part.models.link(run_id, part.runs.outputs_of(run_id))
         holders.update(dict.fromkeys(part.models.loaded, part.models))
         for run_id in part.models.runs_named:
             measured.setdefault(run_id, {})[id(part.models)] = part.models

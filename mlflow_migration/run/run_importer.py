@@ -193,6 +193,12 @@ class RunImporter:
             if src_id in self._by_id:
                 self.ids.setdefault(src_id, src_id)
 
+    def outputs_of(self, src_id: str) -> List[str]:
+        """Return the ids of the logged models that the destination's run has as outputs."""
+        there = self._find(src_id)
+        outputs = [] if there is None else canonical(_unpacked(there))["model_outputs"]
+        return [output["model_id"] for output in outputs]
+
     def has_any(self, src_ids: Iterable[str]) -> bool:
         """Tell whether any of these runs is one of the experiment's own: what is imported comes from here."""
         return any(src_id in self._by_id for src_id in src_ids)
@@ -245,7 +251,8 @@ class RunImporter:
 
     def _import_models(self, src_id: str, dst: Json) -> None:
         outputs = (dst.get("outputs") or {}).get("model_outputs") or ()
-        self._models.import_for_run(src_id, [output["model_id"] for output in outputs])
+        self._models.link(src_id, [output["model_id"] for output in outputs])
+        self._models.import_for_run(src_id)
 
     def _info(self, source: ExportDir) -> Json:
         info = read_info(source, RUN_FILE)
