@@ -97,6 +97,7 @@ def export_listed_models(
             "num_ok_logged_models": len(exporter.models),
             "num_failed_logged_models": len(exporter.failed),
             "failed_logged_models": exporter.failed,
+            **({"skipped_logged_models": exporter.left_out} if exporter.left_out else {}),
         }
         directory.write_json(LOGGED_MODELS_FILE, envelope(SCRIPT, body, info, tracking_uri=tracking.uri))
     return exporter

@@ -93,7 +93,8 @@ def canonical_logged_models(doc: Mapping[str, Any]) -> Dct:
 
     :param doc: The file, with or without envelope.
     :return: ``experiments`` (each with ``id``, ``name``, ``creation_time``, which may be None, and the ids of its
-        ``logged_models`` and ``runs``), and ``failed_logged_models`` (ids of those that could not be exported).
+        ``logged_models`` and ``runs``), ``failed_logged_models`` (ids of those that could not be exported) and
+        ``left_out_models`` (ids of those that a filter has left out).
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     experiments = []
@@ -112,8 +113,11 @@ def canonical_logged_models(doc: Mapping[str, Any]) -> Dct:
             }
         )
     info = _mapping(doc.get("info"), "info")
-    failed = _ids(info.get("failed_logged_models"), "info.failed_logged_models")
-    return {"experiments": experiments, "failed_logged_models": failed}
+    return {
+        "experiments": experiments,
+        "failed_logged_models": _ids(info.get("failed_logged_models"), "info.failed_logged_models"),
+        "left_out_models": _ids(info.get("skipped_logged_models"), "info.skipped_logged_models"),
+    }
 
 
 def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
@@ -121,8 +125,8 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
 
     :param doc: The file, with or without envelope, or the answer of a server to ``experiments/get``.
     :return: ``experiment`` (its fields, with ``tags`` as a dictionary and times as numbers), ``runs`` and
-        ``logged_models`` (ids, each once), ``failed_runs`` (ids of those that could not be exported), and
-        ``permissions`` if the file has them.
+        ``logged_models`` (ids, each once), ``failed_runs`` (ids of those that could not be exported),
+        ``left_out_models`` (ids of logged models that a filter has left out), and ``permissions`` if the file has them.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     body = _body(doc)
@@ -135,11 +139,13 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
         experiment[key] = _text(experiment, key, f"experiment.{key}")
     for key in ("creation_time", "last_update_time"):
         experiment[key] = _integer(experiment.get(key), f"experiment.{key}")
+    info = _mapping(doc.get("info"), "info")
     result: Dct = {
         "experiment": experiment,
         "runs": _ids(body.get("runs", body.get("run_ids")), "runs"),
         "logged_models": _ids(body.get("logged_models"), "logged_models"),
-        "failed_runs": _ids(_mapping(doc.get("info"), "info").get("failed_runs"), "info.failed_runs"),
+        "failed_runs": _ids(info.get("failed_runs"), "info.failed_runs"),
+        "left_out_models": _ids(info.get("skipped_logged_models"), "info.skipped_logged_models"),
     }
     if "permissions" in body:
         result["permissions"] = body["permissions"]

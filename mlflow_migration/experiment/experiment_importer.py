@@ -101,6 +101,7 @@ class ExperimentImporter:
         was_active = self._active
         if only_runs is None:
             tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in found[0]})
+        self._models.left_out = set(doc["left_out_models"])
         part = Part(
             self.runs, self._models, (found[0], models[0]), self._existed, (found[1], models[1]), self._home
         )

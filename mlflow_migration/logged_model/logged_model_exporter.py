@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound, Refused, describe
@@ -75,6 +75,13 @@ class ModelSettings:
     where: str = ""
 
 
+class ExportedModels(NamedTuple):
+    """Ids of the logged models that are in the directory now, and of those that the filter has left out."""
+
+    ids: List[str]
+    left_out: List[str]
+
+
 def export_models(
     tracking: Tracking,
     job: Job,
@@ -85,7 +92,7 @@ def export_models(
     run_ids: AbstractSet[str],
     linked: AbstractSet[str],
     everything: bool,
-) -> List[str]:
+) -> "ExportedModels":
     """Export the logged models that belong to exported runs, into ``logged_models/<id>`` each.
 
     :param experiment_id: The experiment of the runs.
@@ -93,16 +100,17 @@ def export_models(
     :param run_ids: Runs whose models are taken.
     :param linked: Ids of models that these runs have as inputs or outputs.
     :param everything: Take the experiment's models without a run too.
-    :return: Ids of the models that are in the directory now.
     """
     done: Set[str] = set()
     ids: List[str] = []
+    left_out: List[str] = []
     matching = matching_models(tracking, experiment_id, settings.where)
 
     def takes(model: Json) -> bool:
         model_id = model["info"]["model_id"]
         if matching is None or model_id in matching:
             return True
+        left_out.append(model_id)
         job.ledger.record("logged_model", "skipped", model_id, name=model["info"].get("name"), reason=FILTER)
         return False
 
@@ -138,7 +146,7 @@ def export_models(
             job.lost("logged_model", model_id, ex, "logged-models")
             continue
         finish([model], deleted)
-    return sorted(ids)
+    return ExportedModels(sorted(ids), sorted(left_out))
 
 
 def read_model(tracking: Tracking, model_id: str) -> Tuple[Json, bool]:

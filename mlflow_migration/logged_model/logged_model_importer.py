@@ -67,6 +67,8 @@ class ModelImporter:
         self._mlmodel_fix, self._overwrite, self._recheck = mlmodel_fix, overwrite, recheck
         self._source_tags = source_tags
         self._home = False
+        self.left_out: AbstractSet[str] = frozenset()
+        """Source ids of models that the export was not to take: that a run lacks these is no loss."""
         self.any_elsewhere = False
         """Whether logged models go into other experiments at the same time."""
         self._instead: Mapping[str, Json] = {}

@@ -239,7 +239,7 @@ class ModelExporter:
                     run_ids=whole,
                     linked=linked,
                     everything=False,
-                )
+                ).ids
             )
         return {model_id: root for model_id, root in roots.items() if model_id in exported}
 

@@ -61,6 +61,8 @@ class LoggedModelsExporter:
         """Experiment ids of the models that are in the directory now, by their ids."""
         self.failed: List[str] = []
         """Ids of the models that could not be exported."""
+        self.left_out: List[str] = []
+        """Ids of the models that the filter has left out."""
 
     @property
     def runs(self) -> Dict[str, str]:
@@ -127,6 +129,7 @@ class LoggedModelsExporter:
         return new
 
     def _leave_out(self, names: Dict[str, Any]) -> None:
+        self.left_out += names
         self._job.ledger.expect("logged_model", len(names))
         for model_id, name in names.items():
             self._job.ledger.record("logged_model", "skipped", model_id, name=name, reason=FILTER)

@@ -128,6 +128,7 @@ def import_listed_models(
             lambda item: _part(tracking, job, item[0], *item[1], settings, id_map), [(experiment["name"], found)]
         )[0]
         if opened.error is None:
+            opened.get().models.left_out = set(doc["left_out_models"])
             parts.append(opened.get())
             continue
         for kind, objects in zip(("run", "logged_model"), found):

@@ -87,6 +87,7 @@ class _Run:
     problems: List[str] = field(default_factory=list)
     losses: Set[str] = field(default_factory=set)
     missing: List[str] = field(default_factory=list)
+    partial: bool = False  # nothing is lost, but a later export may bring more
 
     @property
     def dst_id(self) -> str:
@@ -579,7 +580,12 @@ class RunImporter:
         for links in ("model_outputs", "model_inputs"):
             doc[links] = [{**link, "model_id": ids[link["model_id"]]} for link in doc[links] if link["model_id"] in ids]
         for link in run.doc["model_outputs"] + run.doc["model_inputs"]:
-            if link["model_id"] not in ids:
+            if link["model_id"] in ids:
+                continue
+            if link["model_id"] in self._models.left_out:
+                run.partial = True
+                run.problems.append(f"the export was not to take the logged model {link['model_id']}")
+            else:
                 run.lost("logged-models", f"the logged model {link['model_id']} is not at the destination")
         return doc
 
@@ -657,6 +663,7 @@ class RunImporter:
 
     def _record(self, run: _Run, todo: Plan, wanted: State, base: Optional[State]) -> None:
         inherited = run.doc["tags"].get(RUN_KEY)
+        losses = sorted({*run.losses, "logged-models"} if run.partial else run.losses)
         if not self._job.dry_run:
             self._id_map.record(
                 "run", self._experiment_id, run.src_id, run.dst_id, fingerprint=run.fingerprint,
@@ -665,7 +672,7 @@ class RunImporter:
                 original=original(run.doc["info"], "experiment_id", "artifact_uri"),
                 options=run.options,
                 **({"inherited": inherited} if inherited else {}),
-                **({"losses": sorted(run.losses)} if run.losses else {}),
+                **({"losses": losses} if losses else {}),
             )  # fmt: skip
         self._job.ledger.record(
             "run", self._status(run, todo), run.src_id, dst_id=run.dst_id, name=run.doc["info"].get("run_name"),

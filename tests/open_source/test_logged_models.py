@@ -294,18 +294,44 @@ def renamed(directory: Path, suffix: str) -> List[str]:
     return [item["name"] for item in doc["mlflow"]["experiments"]]
 
 
-def test_broken_and_killed(scripts: Scripts, world: World, experiment_name: str) -> None:
-    """What means harm or is broken fails alone; what was cut off is completed, and nothing is made twice."""
-    scripts.export("export-logged-models", "--experiment-ids", "all", "--logged-models-filter", "name LIKE 'alo%'")
-    assert {path.name for path in (scripts.home / "export").glob("m-*")} >= {world.models["alone"]}
-    skipped = statuses(scripts.home / "export", "logged_model")
-    assert {skipped[world.models[name]] for name in world.models if name != "alone"} == {"skipped"}
+def assert_all_arrived(ours: Side, theirs: Side) -> None:
+    """All models and their runs are there, in experiments of any name."""
+    assert (len(theirs.models), len(theirs.runs)) == (7, 5)
+    for kind in ("models", "runs"):
+        for object_id, found in getattr(theirs, kind).items():
+            assert found == {**getattr(ours, kind)[object_id], "experiment": found["experiment"]}
+
+
+def test_filter(scripts: Scripts, world: World, experiment_name: str) -> None:
+    """What it leaves out is counted and no loss; an export of all brings it later."""
+    every = ("export-logged-models", "--experiment-ids", ",".join(world.ids))
+    counts = scripts.export(*every, "--logged-models-filter", "name LIKE 'a%'")
+    assert counts == {"logged_model": {"copied": 2, "skipped": 5}, "run": {"copied": 3}}
+    found = statuses(scripts.home / "export", "logged_model")
+    assert {name for name in world.models if found[world.models[name]] == "copied"} == {"a", "alone"}
+    names = renamed(scripts.home / "export", f" {experiment_name}")
+    assert scripts.load("import-logged-models") == {"logged_model": {"copied": 2}, "run": {"copied": 3}}
+    scripts.export(*every)
+    assert renamed(scripts.home / "export", f" {experiment_name}") == names
+    counts = scripts.load("import-logged-models")
+    assert counts == {"logged_model": {"unchanged": 2, "copied": 5}, "run": {"copied": 2, "updated": 2, "unchanged": 1}}
+    assert_all_arrived(Side(scripts.src, world.names), Side(scripts.dst, names))
+    both = ("--src-mlflow-uri", scripts.src.uri, "--dst-mlflow-uri", scripts.dst.uri, "--report-dir", scripts.report)
+    names = ("--experiment", world.names[0], "--experiment-name", experiment_name)
+    copy = ("copy-experiment", *both, *names)
+    # that was measured in another experiment, too
+    counts = _found(scripts.script(*copy, "--logged-models-filter", "name = 'a'", check=1))
+    assert counts["logged_model"] == {"incomplete": 1, "skipped": 4}
+    assert counts["run"] == {"copied": 3, "skipped": 1}
     bad = ("--experiment-ids", world.ids[0], "--output-dir", scripts.home / "no", "--tracking-uri", scripts.src.uri)
     refused = scripts.script("export-logged-models", *bad, "--logged-models-filter", "x ~ 1", check=2)
     assert "can't make sense of --logged-models-filter" in refused.stderr
     refused = scripts.script("export-logged-models", "--experiment-ids", "99999", *bad[2:], check=2)
     assert "no experiment with the id '99999'" in refused.stderr
 
+
+def test_broken_and_killed(scripts: Scripts, world: World, experiment_name: str) -> None:
+    """What means harm or is broken fails alone; what was cut off is completed, and nothing is made twice."""
     directory = scripts.home / "whole"
     scripts.export("export-logged-models", "--experiment-ids", ",".join(world.ids), to="whole")
     names = renamed(directory, " " + experiment_name)
@@ -315,11 +341,7 @@ def test_broken_and_killed(scripts: Scripts, world: World, experiment_name: str)
             assert run_killed(proxy, command, "POST", "*/logged-models", number) == ""
             shutil.rmtree(scripts.home / "report")
     assert sum(scripts.load("import-logged-models", frm="whole")["logged_model"].values()) == 7
-    ours, theirs = Side(scripts.src, world.names), Side(scripts.dst, names)
-    for kind in ("models", "runs"):
-        assert len(getattr(theirs, kind)) == {"models": 7, "runs": 5}[kind]
-        for object_id, found in getattr(theirs, kind).items():
-            assert found == {**getattr(ours, kind)[object_id], "experiment": found["experiment"]}
+    assert_all_arrived(Side(scripts.src, world.names), Side(scripts.dst, names))
 
     names = renamed(directory, " broken")
     doc = json.loads((directory / "logged_models.json").read_text())

@@ -220,6 +220,9 @@ RUN_ID = RUN["info"]["run_id"]
 VERSION = {"name": "m", "version": "1", "creation_timestamp": 2, "source": f"runs:/{RUN_ID}/model", "run_id": RUN_ID}
 
 
+MODEL = {"info": {"model_id": "m-1", "experiment_id": "7", "name": "m", "status": "LOGGED_MODEL_READY"}}
+
+
 def answer(request):
     """As much of a tracking server as the commands need: one experiment with one run."""
     experiment = {"experiment_id": "7", "name": "here", "lifecycle_stage": "active"}
@@ -229,8 +232,10 @@ def answer(request):
         if name not in ("here", "gone"):
             return error(404, "RESOURCE_DOES_NOT_EXIST")
         return Reply({"experiment": {**experiment, "lifecycle_stage": "deleted" if name == "gone" else "active"}})
-    if route == "users/get" or "logged-models" in route:
+    if route == "users/get":
         return missing_route()
+    if route.startswith("logged-models/m-"):
+        return Reply({"model": MODEL})
     return Reply(
         {
             "experiments/search": {"experiments": [experiment]},
@@ -238,6 +243,8 @@ def answer(request):
             "experiments/create": {"experiment_id": "8"},
             "runs/search": {"runs": [RUN]} if request.json.get("experiment_ids") == ["7"] else {},
             "runs/get": {"run": RUN},
+            "logged-models/search": {"models": [MODEL]} if request.json.get("experiment_ids") == ["7"] else {},
+            "logged-models": {"model": MODEL},
             "registered-models/get": {"registered_model": {"name": "m", "creation_timestamp": 1}},
             "model-versions/search": {"model_versions": [VERSION]},
             "model-versions/create": {"model_version": {"name": "there", "version": "1"}},
@@ -271,6 +278,11 @@ def arguments(server, tmp_path):
     (tmp_path / "version" / "version_model" / "MLmodel").write_text("flavors: {}")
     version = {"model_version": {"version": "1", "name": "m"}}
     (tmp_path / "version" / "version.json").write_text(json.dumps({"mlflow": version}))
+    (tmp_path / "logged" / "m-1").mkdir(parents=True)
+    for place in (tmp_path / "logged", tmp_path / "logged" / "m-1"):
+        (place / "logged_model.json").write_text(json.dumps({"mlflow": {"model_id": "m-1", "name": "m"}}))
+    listed = {"experiments": [{"id": "7", "name": "there", "logged_models": ["m-1"]}]}
+    (tmp_path / "logged" / "logged_models.json").write_text(json.dumps({"mlflow": listed}))
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -286,6 +298,10 @@ def arguments(server, tmp_path):
             [*both, "--experiment", "here"],
             [*both, "--experiment", "gone", "--export-deleted-experiments"],
         ],
+        "export-logged-model": [[*one, "--model-id", "m-1", "--output-dir", tmp_path / "out"]],
+        "import-logged-model": [[*one, "--experiment-name", "there", "--input-dir", tmp_path / "logged"]],
+        "export-logged-models": [[*one, "--experiment-ids", "all", "--output-dir", tmp_path / "out"]],
+        "import-logged-models": [[*one, "--input-dir", tmp_path / "logged"]],
         "export-model": [[*one, "--model", "m", "--output-dir", tmp_path / "out"]],
         "import-model": [
             [*one, "--model", "there", "--experiment-name", "there", "--input-dir", tmp_path / "model", "--dry-run"]
