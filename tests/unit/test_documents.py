@@ -17,8 +17,12 @@ from mlflow_migration.common import options
 from mlflow_migration.common.umbrella import COMMANDS, load
 from tests.documents import ROOT, Block, blocks, commands, documents, prose, sections
 
-TOOLS = ("single.md", "copy.md", "tools.md")
-COMMON_HEADINGS = {"single.md": "Options of all tools", "copy.md": "Options of all copy tools"}
+TOOLS = ("single.md", "copy.md", "bulk.md", "tools.md")
+COMMON_HEADINGS = {
+    "single.md": "Options of all tools",
+    "copy.md": "Options of all copy tools",
+    "bulk.md": "Options of all bulk tools",
+}
 ALL_BLOCKS = [block for document in documents() for block in blocks(document)]
 
 
