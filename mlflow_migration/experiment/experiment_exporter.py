@@ -14,7 +14,12 @@ from mlflow_migration.common.object_files import read_experiment
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 from mlflow_migration.experiment.run_listing import RunListing, Selection
-from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODELS, ExportedModels, export_models
+from mlflow_migration.logged_model.logged_model_exporter import (
+    LOGGED_MODELS,
+    ExportedModels,
+    export_models,
+    matching_models,
+)
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 from mlflow_migration.run.run_file import RUN_FILE
 
@@ -85,9 +90,10 @@ class ExperimentExporter:
         :param directory: Where to.
         :param known: Gives the fingerprint of what a former copy took, by source id.
         :return: The exporter of its runs, with the ids of those that are whole and those that failed.
-        :raises BadInput: The directory holds another experiment.
+        :raises BadInput: The directory holds another experiment, or the server refuses the filter of logged models.
         """
         _refuse_other(experiment, directory)
+        matching_models(self._tracking, experiment["experiment_id"], self._settings.models)  # a bad filter shows now
         if not self._job.dry_run:
             directory.make()
         listing = RunListing(self._tracking, experiment["experiment_id"], self._selection, self._left_out)

@@ -85,9 +85,12 @@ class LoggedModelsExporter:
         matching = matched.value
         for page in self._parts(experiment_id, self._tracking.search_logged_models([experiment_id])):
             new = [model for model in page if self._is_new(model["info"]["model_id"])]
-            left_out = [] if matching is None else [m for m in new if m["info"]["model_id"] not in matching]
-            self._leave_out({model["info"]["model_id"]: model["info"].get("name") for model in left_out})
-            self._export([(model, False) for model in new if model not in left_out])
+            wanted = [model for model in new if matching is None or model["info"]["model_id"] in matching]
+            names = {model["info"]["model_id"]: model["info"].get("name") for model in new}
+            for model in wanted:
+                del names[model["info"]["model_id"]]
+            self._leave_out(names)
+            self._export([(model, False) for model in wanted])
         for group in self._parts(experiment_id, groups):
             for run in group:
                 self._links.update(link["model_id"] for link in (run.get("outputs") or {}).get("model_outputs") or ())
@@ -119,7 +122,7 @@ class LoggedModelsExporter:
             outcome = self._job.executor.gather(lambda found: next(found, None), [iterator])[0]
             if outcome.error is not None:
                 self._job.failed("experiment", experiment_id, outcome.error)
-            if not outcome.value:
+            if outcome.value is None:
                 return
             yield outcome.value
 

@@ -110,6 +110,7 @@ def _load(job: Job, parts: Sequence[Part]) -> None:
         job.progress.add_total(len(part.run_ids))
         home = part.home or part.runs.has_any(part.run_ids)
         part.models.load(part.found[1], to_come, part.existed, home=home)
+        part.models.home = part.models.home or part.runs.has_any(part.models.runs_named)
         part.runs.recognise(part.models.runs_named)
         for run_id in part.models.runs_named - to_come:
             part.models.link(run_id, part.runs.outputs_of(run_id))

@@ -10,7 +10,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 import pytest
 
+from mlflow_migration.bulk.export_logged_models import export_logged_models
 from mlflow_migration.client.errors import BadInput
+from mlflow_migration.logged_model.export_logged_model import export_logged_model
 from mlflow_migration.logged_model.import_logged_model import import_logged_model
 from tests.support.compare import MODEL_KEY, RUN_KEY
 from tests.support.compare_models import RegistryRest
@@ -271,6 +273,12 @@ def test_one_model(
     for refused, why in (({"run_id": "f" * 32}, "no run with the id"), ({"step": 1}, "give run_id too")):
         with pytest.raises(BadInput, match=why):
             import_logged_model(bare, own.name, **refused)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", scripts.src.uri)
+    entity = export_logged_model(model_id, bare, export_runs=False)
+    assert (entity.model_id, entity.source_run_id, entity.tags["team"]) == (model_id, world.runs["train"], "a's")
+    assert len(entity.metrics) == 4 and export_logged_model("m-" + "0" * 32, bare) is None
+    ids, failed = export_logged_models([world.ids[1]], str(scripts.home / "two"), "name = 'pending'")
+    assert (ids, failed) == ([world.models["pending"]], [])
     # what can't start
     env = {"MLFLOW_TRACKING_URI": scripts.src.uri}
     for args, words in (
@@ -328,6 +336,13 @@ def test_filter(scripts: Scripts, world: World, experiment_name: str) -> None:
     assert "can't make sense of --logged-models-filter" in refused.stderr
     refused = scripts.script("export-logged-models", "--experiment-ids", "99999", *bad[2:], check=2)
     assert "no experiment with the id '99999'" in refused.stderr
+    refused = scripts.script("export-experiment", "--experiment", *bad[1:], "--logged-models-filter", "x ~ 1", check=2)
+    assert "can't make sense of --logged-models-filter" in refused.stderr
+    assert not (scripts.home / "no").exists()
+    listed = scripts.home / "export" / "logged_models.json"
+    listed.write_text(listed.read_text().replace('"creation_time": ', '"creation_time": 1'))
+    other = (*every, "--output-dir", scripts.home / "export", "--tracking-uri", scripts.src.uri)
+    assert "another server's experiment" in scripts.script(*other, check=2).stderr
 
 
 def test_broken_and_killed(scripts: Scripts, world: World, experiment_name: str) -> None:
@@ -370,3 +385,29 @@ def test_directory_of_an_earlier_tool(scripts: Scripts, experiment_name: str) ->
     one = ("import-logged-model", "--experiment-name", name + " alone")
     frm = "export/m-" + "1a" * 16
     assert scripts.load(*one, frm=frm, status=1, report="another") == {"logged_model": {"incomplete": 1}}
+
+
+def test_back_home(scripts: Scripts, experiment_name: str) -> None:
+    """Models that are still there are found; one that is gone for good is made anew, and finds its run."""
+    made = Made(scripts.src, experiment_name)
+    run_id = made.run("trained")
+    model_id = made.logged("m", run_id)
+    made.measure(run_id, model_id, "rmse", (0.5,))
+    made.ready(model_id)
+    scripts.export("export-logged-models", "--experiment-ids", made.id, "--export-runs", "False")
+    home = ("import-logged-models", "--tracking-uri", scripts.src.uri)
+    assert scripts.load(*home) == {"logged_model": {"unchanged": 1}}
+    gone = "m-" + "f" * 32
+    for path in (scripts.home / "export").rglob("logged_model*.json"):
+        path.write_text(path.read_text().replace(model_id, gone))
+    (scripts.home / "export" / model_id).rename(scripts.home / "export" / gone)
+    assert scripts.load(*home) == {"logged_model": {"copied": 1}}
+    assert scripts.load(*home, report="another") == {"logged_model": {"unchanged": 1}}
+    old, new = sorted(made.rest.logged_models(made.id), key=lambda model: model["info"]["model_id"] != model_id)
+    assert new["info"]["source_run_id"] == old["info"]["source_run_id"] == run_id
+    assert [metric["run_id"] for metric in new["data"]["metrics"]] == [run_id]
+    made.delete_model(model_id)
+    scripts.export("export-logged-model", "--model-id", model_id, "--export-runs", "False", to="deleted")
+    back = ("import-logged-model", "--tracking-uri", scripts.src.uri, "--experiment-name", experiment_name)
+    assert scripts.load(*back, frm="deleted", report="third") == {"logged_model": {"unchanged": 1}}
+    assert len(made.rest.logged_models(made.id)) == 1
