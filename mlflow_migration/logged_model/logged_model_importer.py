@@ -67,7 +67,7 @@ class ModelImporter:
         self._mlmodel_fix, self._overwrite, self._recheck = mlmodel_fix, overwrite, recheck
         self._source_tags = source_tags
         self.home = False
-        """Whether models come back to the experiment that they were exported from: deleted ones are looked for by id."""
+        """Whether models come back to where they were exported from: deleted ones are looked for by their ids."""
         self.left_out: AbstractSet[str] = frozenset()
         """Source ids of models that the export was not to take: that a run lacks these is no loss."""
         self.any_elsewhere = False
