@@ -391,7 +391,7 @@ def test_back_home(scripts: Scripts, experiment_name: str) -> None:
     """Models that are still there are found; one that is gone for good is made anew, and finds its run."""
     made = Made(scripts.src, experiment_name)
     run_id = made.run("trained")
-    model_id = made.logged("m", run_id)
+    model_id = made.logged("m", run_id, outputs=False)  # no run shows it when it is deleted
     made.measure(run_id, model_id, "rmse", (0.5,))
     made.ready(model_id)
     scripts.export("export-logged-models", "--experiment-ids", made.id, "--export-runs", "False")
