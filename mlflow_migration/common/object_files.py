@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
 from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.export_dir import ExportDir, safe_name
@@ -11,6 +11,7 @@ from mlflow_migration.common.old_layouts import (
     canonical_experiment,
     canonical_info,
     canonical_logged_model,
+    canonical_logged_models,
     canonical_model,
     canonical_points,
     canonical_prompt,
@@ -43,6 +44,11 @@ def logged_model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     return _object_dirs(listed, [directory.sub("logged_models"), *beside_runs], "logged_model.json")
 
 
+def object_dirs(directory: ExportDir, ids: Sequence[str]) -> List[Tuple[str, ExportDir]]:
+    """Return ids and directories of runs or logged models that lie right in a directory, also of those not there."""
+    return [(object_id, directory.sub(safe_name(object_id))) for object_id in ids]
+
+
 def read_run(directory: ExportDir) -> Dct:
     """Return the run of a directory; see :func:`canonical_run`.
 
@@ -69,6 +75,14 @@ def read_logged_model(directory: ExportDir) -> Tuple[Dct, Dct]:
     return _read(
         directory, "logged_model.json", lambda doc: (canonical_logged_model(doc), canonical_info(doc.get("info")))
     )
+
+
+def read_logged_models(directory: ExportDir) -> Dct:
+    """Return what the list of a directory's logged models says; see :func:`canonical_logged_models`.
+
+    :raises BadDirectory: The file can't be read; it is named.
+    """
+    return _read(directory, "logged_models.json", canonical_logged_models)
 
 
 def read_model(directory: ExportDir) -> Dct:

@@ -174,6 +174,8 @@ OPTIONS: Dict[str, Option] = {
     "input_dir": Option(_WHERE, "Directory of an export to import from.", required=True),
     "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),
     "run_id": Option(_WHICH, "Id of the source run.", required=True),
+    "model_id": Option(_WHICH, "Id of the logged model.", required=True),
+    "experiment_ids": Option(_WHICH, "Ids of the source experiments, comma separated, or all.", LIST, required=True),
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "model": Option(_WHICH, "Name of the registered model.", required=True),
@@ -214,6 +216,10 @@ OPTIONS: Dict[str, Option] = {
     "filter": Option(
         _WHICH, 'Only runs (or model versions) that match MLflow\'s filter string, such as "metrics.rmse < 1".'
     ),
+    "logged_models_filter": Option(
+        _WHICH, 'Only logged models that match MLflow\'s filter string, such as "name = \'model\'".'
+    ),
+    "export_runs": Option(_WHICH, "Take the runs that made or measured them too.", BOOL, True),
     "run_start_time": Option(_WHICH, "Only runs started at or after this date or date-time (UTC).", TIME),
     "runs_until": Option(_WHICH, "Only runs started before this date or date-time (UTC).", TIME),
     "changed_since": Option(

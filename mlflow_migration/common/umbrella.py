@@ -28,6 +28,16 @@ COMMANDS: Dict[str, Entry] = {
     "export-experiment": Entry("experiment.export_experiment", "Export an experiment with its runs to a directory."),
     "import-experiment": Entry("experiment.import_experiment", "Import an experiment with its runs from a directory."),
     "copy-experiment": Entry("copy.copy_experiment", "Copy an experiment with its runs, also to another server."),
+    "export-logged-model": Entry(
+        "logged_model.export_logged_model", "Export a logged model with its runs to a directory."
+    ),
+    "import-logged-model": Entry(
+        "logged_model.import_logged_model", "Import a logged model from a directory into an experiment."
+    ),
+    "export-logged-models": Entry(
+        "bulk.export_logged_models", "Export the logged models of experiments with their runs to a directory."
+    ),
+    "import-logged-models": Entry("bulk.import_logged_models", "Import logged models of experiments from a directory."),
     "export-model": Entry(
         "model.export_model", "Export a registered model with its versions and their runs to a directory."
     ),

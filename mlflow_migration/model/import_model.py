@@ -27,7 +27,7 @@ from mlflow_migration.model.model_exporter import MODEL_FILE
 from mlflow_migration.model.model_importer import RegisteredModelImporter
 from mlflow_migration.model.one_side import one_side
 from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
-from mlflow_migration.run.run_batch import Found, import_batch
+from mlflow_migration.run.run_batch import Found, Part, import_batch
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 
 _log = log.getLogger(__name__)
@@ -111,15 +111,13 @@ def import_with_runs(
     :raises BadInput: The experiment can't be written to.
     """
     experiment = destination_experiment(tracking, job, experiment_name, experiment_tags)
-    if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
-        raise BadInput(f"The destination's experiment '{experiment_name}' is deleted; restore it or name another one.")
     experiment_id = str((experiment or {}).get("experiment_id", ""))
     existed = experiment is not None and not experiment.get("created")
     models = model_importer(tracking, job, experiment_id, id_map, settings)
     runs = RunImporter(tracking, job, settings, experiment_id, id_map, models)
     if existed:
         runs.load()
-    import_batch(job, runs, models, found, existed=existed)
+    import_batch(job, Part(runs, models, found, existed))
     carriers.arrive(tracking, registry, job, experiment_id, runs, models)
     if delete and not job.dry_run:
         failed = sum(job.ledger.counts.get(kind, {}).get("failed", 0) for kind in ("run", "logged_model", "artifact"))

@@ -223,6 +223,7 @@ VERSION = {"name": "m", "version": "1", "creation_timestamp": 2, "source": f"run
 
 
 PROMPT = {"name": "prompt", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
+MODEL = {"info": {"model_id": "m-1", "experiment_id": "7", "name": "m", "status": "LOGGED_MODEL_READY"}}
 
 
 def answer(request):
@@ -234,10 +235,12 @@ def answer(request):
         if name not in ("here", "gone"):
             return error(404, "RESOURCE_DOES_NOT_EXIST")
         return Reply({"experiment": {**experiment, "lifecycle_stage": "deleted" if name == "gone" else "active"}})
-    if route == "users/get" or "logged-models" in route:
+    if route == "users/get":
         return missing_route()
     versions = [{**PROMPT, "version": "1"}] if "prompt" in str(request.query) else [VERSION]
     versions = [] if "none" in str(request.query) else versions
+    if route.startswith("logged-models/m-"):
+        return Reply({"model": MODEL})
     return Reply(
         {
             "experiments/search": {"experiments": [experiment]},
@@ -248,6 +251,8 @@ def answer(request):
             "registered-models/get": {"registered_model": PROMPT if "prompt" in str(request.query) else {"name": "m"}},
             "registered-models/search": {"registered_models": [PROMPT]},
             "model-versions/search": {"model_versions": versions},
+            "logged-models/search": {"models": [MODEL]} if request.json.get("experiment_ids") == ["7"] else {},
+            "logged-models": {"model": MODEL},
             "model-versions/create": {"model_version": {"name": "there", "version": "1"}},
             "registered-models/create": {"registered_model": {"name": "there"}},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
@@ -290,6 +295,11 @@ def arguments(server, tmp_path, monkeypatch):
     (tmp_path / "sample.csv").write_text("a\n1.5\n")
     (tmp_path / "rewriters.py").write_text("def rewrite_model(dct, dir):\n    dct['mlflow']['more'] = 1\n")
     version_model = ["--model-uri", tmp_path / "version" / "version_model"]
+    (tmp_path / "logged" / "m-1").mkdir(parents=True)
+    for place in (tmp_path / "logged", tmp_path / "logged" / "m-1"):
+        (place / "logged_model.json").write_text(json.dumps({"mlflow": {"model_id": "m-1", "name": "m"}}))
+    listed = {"experiments": [{"id": "7", "name": "there", "logged_models": ["m-1"]}]}
+    (tmp_path / "logged" / "logged_models.json").write_text(json.dumps({"mlflow": listed}))
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -305,6 +315,10 @@ def arguments(server, tmp_path, monkeypatch):
             [*both, "--experiment", "here"],
             [*both, "--experiment", "gone", "--export-deleted-experiments"],
         ],
+        "export-logged-model": [[*one, "--model-id", "m-1", "--output-dir", tmp_path / "out"]],
+        "import-logged-model": [[*one, "--experiment-name", "there", "--input-dir", tmp_path / "logged"]],
+        "export-logged-models": [[*one, "--experiment-ids", "all", "--output-dir", tmp_path / "out"]],
+        "import-logged-models": [[*one, "--input-dir", tmp_path / "logged"]],
         "export-model": [[*one, "--model", "m", "--output-dir", tmp_path / "out"]],
         "import-model": [
             [*one, "--model", "there", "--experiment-name", "there", "--input-dir", tmp_path / "model", "--dry-run"]
