@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence, Union
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry
@@ -11,14 +11,14 @@ from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir, safe_name
-from mlflow_migration.common.io_utils import envelope
+from mlflow_migration.common.io_utils import envelope, get_mlflow
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import read_prompts
 from mlflow_migration.common.selection import choose_names, wanted_names
 from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.model.one_side import one_side
-from mlflow_migration.prompt.prompt_exporter import PromptExporter
+from mlflow_migration.prompt.prompt_exporter import PromptExporter, refuse_other
 
 Json = Dict[str, Any]
 
@@ -35,8 +35,8 @@ def export_all_prompts(
 
     :param wanted: Names; see :func:`choose_names`.
     """
-    before = _before(directory)
-    there = {prompt["name"]: prompt for page in registry.search() for prompt in page}
+    before, earlier = _before(directory)
+    there = {prompt["name"]: prompt for page in registry.search_models() for prompt in page}
     names, unknown = choose_names(wanted, there)
     job.ledger.expect("prompt", len(names) + len(unknown))
     for name in unknown:
@@ -44,24 +44,29 @@ def export_all_prompts(
     exporter = PromptExporter(tracking, registry, job, SCRIPT)
 
     def export(name: str) -> Json:
-        _refuse_other(there[name], before.get(name), directory)
+        if name in before:
+            refuse_other(before[name]["registered_model"], there[name], directory)
 
         def place(number: str) -> ExportDir:
-            return directory.sub(safe_name(f"{name}_v{number}"))
+            return directory.sub(place_of(name, number))
 
         return exporter.export(there[name], place)
 
     if not job.dry_run:
         directory.make()
-    prompts, failed = dict(before), []
+    # what earlier exports have failed to read is still not here
+    prompts, failed = dict(before), {name for name in earlier if name not in names}
     for outcome in job.executor.imap(export, names):
         name = outcome.item
         if outcome.error is not None:
-            failed.append(name)
+            failed.add(name)
             job.failed("prompt", name, outcome.error)
             continue
         whole = outcome.get()
         lacking = len((whole.get("info") or {}).get("failed_versions", ()))
+        # versions that the source has deleted since stay
+        numbers = {*whole["versions"], *(before.get(name) or {}).get("versions", ())}
+        whole["versions"] = sorted(numbers, key=int)
         same = before.get(name) == whole
         prompts[name] = whole
         job.ledger.record(
@@ -73,20 +78,21 @@ def export_all_prompts(
         _write(tracking, job, directory, [prompts[name] for name in sorted(prompts)], sorted(failed))
 
 
-def _before(directory: ExportDir) -> Dict[str, Json]:
-    """Return what the directory's summary has of prompts, by name: what is not asked for this time stays."""
+def place_of(name: str, number: str) -> str:
+    """Return the name of the directory of a version of a prompt."""
+    return safe_name(f"{name}_v{number}")
+
+
+def _before(directory: ExportDir) -> Tuple[Dict[str, Json], List[str]]:
+    """Return what the directory's summary has of prompts by name, and the names of those that have failed."""
     try:
-        read_prompts(directory)  # refuses what is none of ours
-        listed = directory.read_json(SUMMARY_FILE)["mlflow"].get("prompts") or []
-    except (BadDirectory, KeyError, AttributeError):
-        return {}
-    return {item["registered_model"]["name"]: item for item in listed}
-
-
-def _refuse_other(prompt: Json, before: Any, directory: ExportDir) -> None:
-    old, new = ((item or {}).get("creation_timestamp") for item in ((before or {}).get("registered_model"), prompt))
-    if old and new and str(old) != str(new):
-        raise BadInput(f"{directory.path} holds another prompt of that name, of another server or since deleted")
+        if not directory.exists(SUMMARY_FILE):
+            return {}, []
+        failed = read_prompts(directory)["failed"]
+    except BadDirectory as ex:
+        raise BadInput(f"{describe(ex)}; export into an empty directory") from ex
+    listed = get_mlflow(directory.read_json(SUMMARY_FILE)).get("prompts") or []
+    return {item["registered_model"]["name"]: item for item in listed}, failed
 
 
 def _write(tracking: Tracking, job: Job, directory: ExportDir, prompts: List[Json], failed: List[str]) -> None:
@@ -101,10 +107,12 @@ def summary_of(job: Job, what: str) -> Dict[str, int]:
     """
     counts = job.ledger.counts.get("prompt_version", {})
     failed = sum(counts.get(status, 0) for status in ("failed", "incomplete"))
-    skipped = counts.get("skipped", 0)
+    skipped, good = counts.get("skipped", 0), sum(counts.values()) - failed - counts.get("skipped", 0)
+    # a prompt may fail before its versions are known
+    failed = failed or job.ledger.counts.get("prompt", {}).get("failed", 0)
     return {
-        "total_prompts": sum(counts.values()),
-        f"successful_{what}": sum(counts.values()) - failed - skipped,
+        "total_prompts": good + skipped + failed,
+        f"successful_{what}": good,
         f"failed_{what}": failed,
         **({"skipped_imports": skipped} if what == "imports" else {}),
     }

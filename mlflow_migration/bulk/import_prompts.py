@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any, Dict, List, Mapping, Optional
 
-from mlflow_migration.bulk.export_prompts import SUMMARY_FILE, not_done, summary_of
-from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException
+from mlflow_migration.bulk.export_prompts import SUMMARY_FILE, not_done, place_of, summary_of
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
 from mlflow_migration.client.registry import PromptRegistry
 from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
@@ -27,6 +27,7 @@ from mlflow_migration.prompt.prompt_importer import import_one_prompt, whole_of
 Json = Dict[str, Any]
 
 IMPORT_SUMMARY_FILE = "import_summary.json"
+_NOT_LISTED = f"{SUMMARY_FILE} does not list it: its export was cut off; repeat that"
 
 
 def import_all_prompts(
@@ -47,14 +48,13 @@ def import_all_prompts(
     summary = read_prompts(directory)
     for name in summary["failed"]:
         job.ledger.expect("prompt", 1)
-        job.lost("prompt", name, BadDirectory("its export failed: it may not be whole in the directory"), "versions")
-    prompts = _prompts(job, directory, summary["prompts"])
+        job.lost("prompt", name, BadDirectory("its export failed: it is not whole in the directory"), "versions")
+    prompts = _prompts(job, directory, summary)
     job.progress.add_total(len(prompts))
     links = Links(tracking, id_map)
 
     def load(doc: Json) -> None:
-        name = doc["model"]["name"]
-        import_one_prompt(registry, job, links.translated(doc, doc["experiments"]), name, options, id_map, whole=True)
+        import_one_prompt(registry, job, doc, doc["model"]["name"], options, id_map, links, whole=True)
 
     for outcome in job.executor.imap(load, prompts):
         if outcome.error is not None:
@@ -63,24 +63,58 @@ def import_all_prompts(
         job.progress.advance()
 
 
-def _prompts(job: Job, directory: ExportDir, wholes: List[Json]) -> List[Json]:
-    """Return the prompts of a directory, each in the shape of ``read_model`` and with ``experiments``."""
-    found = {whole["model"]["name"]: {**whole, "versions": {}, "incomplete": {}} for whole in wholes}
-    listed = set(found)
-    for outcome in job.executor.gather(lambda item: read_prompt(item[1]), prompt_dirs(directory)):
-        if outcome.error is not None:
+def _prompts(job: Job, directory: ExportDir, summary: Json) -> List[Json]:
+    """Return the prompts of a directory as :func:`import_one_prompt` takes them; what belongs to none is recorded."""
+    wholes = {whole["model"]["name"]: whole for whole in summary["prompts"]}
+    listed = {place_of(name, number): (name, number) for name, whole in wholes.items() for number in whole["numbers"]}
+    found: Dict[str, List[Json]] = {name: [] for name in wholes}
+    reasons: Dict[str, Dict[str, str]] = {}
+    on_disk = dict(prompt_dirs(directory))
+    places = {**{place: directory.sub(place) for place in listed}, **on_disk}
+    for outcome in job.executor.gather(lambda item: read_prompt(item[1]), sorted(places.items())):
+        place, wanted = outcome.item[0], listed.get(outcome.item[0])
+        try:
+            read = outcome.get()
+            here = read["version"]["name"], read["version"]["version"]
+            if summary["is_ours"] and here != wanted:
+                raise BadDirectory(_NOT_LISTED if wanted is None else f"it holds version {here[1]} of '{here[0]}'")
+            if any(other["version"]["version"] == here[1] for other in found.setdefault(here[0], [])):
+                raise BadDirectory(f"another directory has version {here[1]} of '{here[0]}' too")
+            found[here[0]].append(read)
+        except (MlflowExportImportException, OSError) as ex:
+            if wanted is not None:
+                reasons.setdefault(wanted[0], {})[wanted[1]] = describe(ex)
+                continue
             job.ledger.expect("prompt_version", 1)
-            job.failed("prompt_version", outcome.item[0], outcome.error)
-            continue
-        version = outcome.get()["version"]
-        of_prompt = found.setdefault(version["name"], {**whole_of(version), "versions": {}, "incomplete": {}})
-        if version["name"] not in listed:  # another tool's summary has only counts
-            of_prompt["aliases"].update(dict.fromkeys(version["aliases"], version["version"]))
-        of_prompt["versions"][int(version["version"])] = version
+            job.failed("prompt_version", place, ex)
     return [
-        {**prompt, "versions": [prompt["versions"][number] for number in sorted(prompt["versions"])]}
-        for _, prompt in sorted(found.items())
+        _document(wholes.get(name) or _whole(reads), reads, reasons.get(name, {}), name not in summary["failed"])
+        for name, reads in sorted(found.items())
     ]
+
+
+def _whole(reads: List[Json]) -> Json:
+    """Return what belongs to a prompt as a whole, as far as the files of another tool tell."""
+    wholes = [whole_of(read["version"]) for read in reads]
+    return {**wholes[0], "aliases": {alias: of for whole in wholes for alias, of in whole["aliases"].items()}}
+
+
+def _document(whole: Json, reads: List[Json], reasons: Dict[str, str], is_whole: bool) -> Json:
+    """Return a prompt as :func:`import_one_prompt` takes it.
+
+    :param reasons: Why listed versions can't be read, by number.
+    :param is_whole: Its last export has not failed.
+    """
+    return {
+        **whole,
+        "versions": sorted((read["version"] for read in reads), key=lambda version: int(version["version"])),
+        "runs": {run_id: origin for read in reads for run_id, origin in read["runs"].items()},
+        "failed": sorted({*whole["failed"], *reasons}, key=int),
+        "reasons": reasons,
+        "lacking": sorted({*whole["failed"], *reasons}, key=int),
+        "incomplete": {},
+        "is_whole": is_whole,
+    }
 
 
 def import_prompts(

@@ -21,7 +21,8 @@ from typing import Any, Dict, Optional, Union
 _USER_INFO = re.compile(r"(?P<scheme>[a-zA-Z][\w+.\-]*://)(?:[^/@\s:]*:(?!\d+(?:[/\s,;]|$))\S*@|[^/\s]*@)")
 _SECRETS = re.compile(
     r"(?i)(?P<name>authorization|bearer|basic|token|password|passwd|secret|x-amz-signature|sig|signature)"
-    r"(?P<between>[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?|\s+(?=[\w\-.~+/]{16,}))(?P<value>[^\s\"',;&}]+)"
+    r"(?P<between>[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?|\s+(?=[\w\-.~+/]{16,}))"
+    r"(?P<value>(?!(?:True|False|None)(?:[\s\"',;&}]|$))[^\s\"',;&}]+)"
 )
 
 

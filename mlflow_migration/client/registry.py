@@ -40,12 +40,19 @@ PROMPT_SOURCE = "dummy-source"
 """``source`` of a version of a prompt: servers take no other, as there is nothing that it is made from."""
 
 HAS_NO_STAGE = "None"
+_UNQUOTABLE = re.compile(r"['\"\\%]")
+_IS_PROMPT_TRUE = f"tag.`{IS_PROMPT}` = 'true'"
 _PAGE = 1_000
 
 
 def version_id(version: Mapping[str, Any]) -> str:
     """Return what names a model version for ever: numbers begin anew when a model is deleted."""
     return f"{version['name']}/{version['version']}/{version.get('creation_timestamp') or 0}"
+
+
+def is_prompt(found: Mapping[str, Any]) -> bool:
+    """Tell whether a registered model or a version, as REST returns it, is a prompt's."""
+    return tag_dict(found.get("tags")).get(IS_PROMPT, "").lower() == "true"
 
 
 def is_placeholder(version: Mapping[str, Any]) -> bool:
@@ -93,6 +100,18 @@ class Registry:
         self._rest = server.rest
 
     # -- registered models --------------------------------------------------------------------------------------
+
+    def search_models(self) -> Iterator[List[Json]]:
+        """Yield pages of registered models with their tags and aliases; prompts are none."""
+        for page in self._search_models(""):
+            yield [model for model in page if not is_prompt(model)]
+
+    def _search_models(self, where: str) -> Iterator[List[Json]]:
+        def fetch(token: Optional[str]) -> Json:
+            params: Json = {"max_results": _PAGE, **({"page_token": token} if token else {})}
+            return self._rest.get(f"{API}/registered-models/search", {**params, **({"filter": where} if where else {})})
+
+        return paged(fetch, "registered_models")
 
     def model(self, name: str) -> Optional[Json]:
         """Return a registered model with its tags and aliases, or None."""
@@ -142,23 +161,30 @@ class Registry:
     # -- versions -----------------------------------------------------------------------------------------------
 
     def versions(self, name: str) -> List[Json]:
-        """Return all versions of a registered model, sorted by number; their aliases are those of the model.
-
-        :raises BadInput: The name can't be searched for.
-        """
-        if "'" in name and '"' in name:
-            raise BadInput(f"The name {name!r} can't be searched for: MLflow's filter strings can't hold both quotes.")
+        """Return all versions of a registered model, sorted by number; their aliases are those of the model."""
         quote = '"' if "'" in name else "'"
+        where = f"name = {quote}{name}{quote}"
+        if name.endswith("\\") or ("'" in name and '"' in name):
+            # no filter string can hold it
+            where = f"name LIKE '{re.sub(_UNQUOTABLE, '_', name)}'"
+        pages = self.search_versions(where + self._also)
+        # patterns fit others, and some databases compare without case
+        found = [version for page in pages for version in page if version["name"] == name]
+        return sorted(found, key=lambda version: int(version["version"]))
+
+    def search_versions(self, where: str = "") -> Iterator[List[Json]]:
+        """Yield pages of versions with their tags, of all models.
+
+        :param where: MLflow's filter string.
+        """
 
         def fetch(token: Optional[str]) -> Json:
-            params = {"filter": f"name = {quote}{name}{quote}{self._also}", "max_results": _PAGE}
-            return self._rest.get(
-                f"{API}/model-versions/search", {**params, **({"page_token": token} if token else {})}
-            )
+            params: Json = {"max_results": _PAGE, **({"page_token": token} if token else {})}
+            if where:
+                params["filter"] = where
+            return self._rest.get(f"{API}/model-versions/search", params)
 
-        # some databases compare without case
-        found = [version for page in paged(fetch, "model_versions") for version in page if version["name"] == name]
-        return sorted(found, key=lambda version: int(version["version"]))
+        return paged(fetch, "model_versions")
 
     def version(self, name: str, number: str) -> Json:
         """Return a version. Raises NotFound."""
@@ -222,7 +248,7 @@ class PromptRegistry(Registry):
     :raises BadInput: Its server is too old for prompts.
     """
 
-    _also = f" AND tag.`{IS_PROMPT}` = 'true'"
+    _also = f" AND {_IS_PROMPT_TRUE}"
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry.server, registry.tracking)
@@ -240,17 +266,10 @@ class PromptRegistry(Registry):
         found = self.model(name)
         if found is None:
             raise BadInput(f"{self.uri} has no prompt '{name}'.")
-        if IS_PROMPT not in tag_dict(found.get("tags")):
+        if not is_prompt(found):
             raise BadInput(f"'{name}' is a registered model, not a prompt.")
         return found
 
-    def search(self) -> Iterator[List[Json]]:
+    def search_models(self) -> Iterator[List[Json]]:
         """Yield pages of prompts, with their tags and aliases."""
-
-        def fetch(token: Optional[str]) -> Json:
-            params = {"filter": f"tag.`{IS_PROMPT}` = 'true'", "max_results": _PAGE}
-            return self._rest.get(
-                f"{API}/registered-models/search", {**params, **({"page_token": token} if token else {})}
-            )
-
-        return paged(fetch, "registered_models")
+        return self._search_models(_IS_PROMPT_TRUE)

@@ -381,6 +381,14 @@ class Tracking:
         reply = self.rest.get(f"{API}/logged-models/{_path(model_id)}", {"allow_deleted": "true"})
         return dict(reply["model"])
 
+    def is_deleted_logged_model(self, model_id: str) -> bool:
+        """Tell whether a logged model that exists is marked as deleted, which no reply says of it."""
+        try:
+            self.rest.get(f"{API}/logged-models/{_path(model_id)}")
+        except NotFound:
+            return True
+        return False
+
     def create_logged_model(self, body: Json, find: Callable[[], Optional[Json]]) -> Json:
         """Create a logged model; ``find`` returns one that an attempt of unknown outcome made."""
         return self.rest.post_once(f"{API}/logged-models", body, find, lambda reply: dict(reply["model"]))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 from urllib.parse import unquote, urlparse, urlsplit, urlunparse
 
-from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException, NotFound, Refused
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, Refused
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.ledger import Ledger
@@ -335,6 +335,25 @@ def version_store(tracking: Tracking, registry: Registry, name: str, number: str
 
     server = ServerReadStore(unlisted, lambda path: registry.version_file(name, number, path))
     return _store(tracking, uri, server)
+
+
+def uri_store(tracking: Optional[Tracking], uri: str) -> Store:
+    """Return the store of a location that somebody names, such as ``s3://bucket/model`` or a directory.
+
+    :param tracking: The server whose proxy ``mlflow-artifacts:`` means; None if the location is another one.
+    :raises BadInput: There is no such directory on this machine, or the proxy is that of another server.
+    """
+    local = _local_path(uri)
+    if local is not None:
+        if not os.path.isdir(local):
+            raise BadInput(f"There is no directory {local} on this machine.")
+        return LocalStore(local)
+    if tracking is None:
+        return RepositoryStore(uri)
+    root = proxied_root(tracking, uri)
+    if root is None:
+        raise BadInput(f"{uri} belongs to another server than {tracking.uri}.")
+    return ProxiedStore(tracking, root, Store())
 
 
 def proxied_root(tracking: Tracking, uri: str) -> Optional[str]:

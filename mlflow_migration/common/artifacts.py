@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, Unavailable
 from mlflow_migration.common.artifact_stores import File, Store
@@ -22,17 +22,22 @@ def list_files(store: Store, executor: Executor, root: str = "") -> List[File]:
     A directory that lies nowhere below the one where it is listed comes as a file, which is refused when it is read:
     to follow it could take for ever.
     """
-    files: List[File] = []
+    return sorted((file for _, found in levels(store, executor, root) for file in found), key=lambda file: file.path)
+
+
+def levels(store: Store, executor: Executor, root: str = "") -> Iterator[Tuple[List[str], List[File]]]:
+    """Yield the directories and the files of each level of a tree; see :func:`list_files`."""
     level = [root]
     while level:
         outcomes = executor.gather(store.list_dir, level) if len(level) > 1 else None
         results = [store.list_dir(level[0])] if outcomes is None else [outcome.get() for outcome in outcomes]
+        files: List[File] = []
         parents, level = level, []
         for parent, (dirs, found) in zip(parents, results):
             files += found
             level += [name for name in dirs if _is_below(name, parent)]
             files += [File(name, -1) for name in dirs if not _is_below(name, parent)]
-    return sorted(files, key=lambda file: file.path)
+        yield level, files
 
 
 def _is_below(path: str, parent: str) -> bool:

@@ -23,7 +23,7 @@ from mlflow_migration.client.errors import (
 from mlflow_migration.common import log, options
 from mlflow_migration.common.executor import any_busy
 from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.umbrella import COMMANDS
+from mlflow_migration.common.umbrella import ALL
 
 EXIT_OK, EXIT_BAD, EXIT_NOT_STARTED, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
 
@@ -59,10 +59,10 @@ def command(
     The function gets each option under its key and returns an exit status. Logging is configured and the options
     are logged before it is called. ``--use-threads`` does not reach it: it is worked into ``workers``.
 
-    :param name: Name of the command, as in umbrella.COMMANDS.
+    :param name: Name of the command, as in umbrella.ALL.
     :param option_names: Keys of options.OPTIONS, in the order of ``--help``.
     :param common: Keys of the options that come after these.
-    :param help: Text of ``--help``; default is the command's line in umbrella.COMMANDS.
+    :param help: Text of ``--help``; default is the command's line in umbrella.ALL.
     :param prints_data: What it prints on stdout is for programs, so messages go to stderr.
     """
 
@@ -78,7 +78,7 @@ def command(
             name,
             callback=callback,
             params=[options.click_option(key) for key in keys],
-            help=help or COMMANDS[name].help,
+            help=help or ALL[name].help,
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
         )
 

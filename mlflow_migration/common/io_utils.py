@@ -129,6 +129,17 @@ def write_export_file(
     ExportDir(dir).write_json(file, envelope(script, mlflow_attr, info_attr, tracking_uri=uri))
 
 
+def write_document(directory: ExportDir, rel: str, doc: Mapping[str, Any]) -> None:
+    """Write a document that has its envelope already.
+
+    :param directory: Where to.
+    :param rel: Name of the file in it.
+    :param doc: The document.
+    :raises ValueError: There is a NaN or an infinity outside of a string.
+    """
+    directory.write_json(rel, _dumps(doc) + b"\n")
+
+
 def write_file(path: str, content: Any, file_type: Optional[str] = None) -> None:
     """Write a file.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
 from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.export_dir import ExportDir, safe_name
@@ -11,6 +11,7 @@ from mlflow_migration.common.old_layouts import (
     canonical_experiment,
     canonical_info,
     canonical_logged_model,
+    canonical_logged_models,
     canonical_model,
     canonical_points,
     canonical_prompt,
@@ -39,8 +40,13 @@ def logged_model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     :param directory: Of an experiment, a run or a registered model. Beside the latter's runs another tool has put them.
     """
     listed = _listed(directory)["logged_models"]
-    beside_runs = [directory] if _holds(directory, "model.json") else []
+    beside_runs = [directory] if holds(directory, "model.json") else []
     return _object_dirs(listed, [directory.sub("logged_models"), *beside_runs], "logged_model.json")
+
+
+def object_dirs(directory: ExportDir, ids: Sequence[str]) -> List[Tuple[str, ExportDir]]:
+    """Return ids and directories of runs or logged models that lie right in a directory, also of those not there."""
+    return [(object_id, directory.sub(safe_name(object_id))) for object_id in ids]
 
 
 def read_run(directory: ExportDir) -> Dct:
@@ -71,6 +77,14 @@ def read_logged_model(directory: ExportDir) -> Tuple[Dct, Dct]:
     )
 
 
+def read_logged_models(directory: ExportDir) -> Dct:
+    """Return what the list of a directory's logged models says; see :func:`canonical_logged_models`.
+
+    :raises BadDirectory: The file can't be read; it is named.
+    """
+    return _read(directory, "logged_models.json", canonical_logged_models)
+
+
 def read_model(directory: ExportDir) -> Dct:
     """Return the registered model of a directory; see :func:`canonical_model`.
 
@@ -90,7 +104,7 @@ def read_version(directory: ExportDir) -> Dct:
 def prompt_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     """Return name and directory of each version of a prompt, sorted by name."""
     found = [(name, _sub(directory, name)) for name in directory.names()]
-    return sorted((item for item in found if _holds(item[1], "prompt.json")), key=lambda item: item[0])
+    return sorted((item for item in found if holds(item[1], "prompt.json")), key=lambda item: item[0])
 
 
 def read_prompt(directory: ExportDir) -> Dct:
@@ -146,7 +160,7 @@ def _object_dirs(listed: List[str], parents: List[ExportDir], file: str) -> List
     for parent in reversed(parents):  # the first parent wins
         for name in parent.names():
             directory = _sub(parent, name)
-            if _holds(directory, file):
+            if holds(directory, file):
                 on_disk[name] = directory
     found: Dict[str, ExportDir] = {}
     for object_id in listed:
@@ -164,7 +178,8 @@ def _sub(parent: ExportDir, name: str) -> ExportDir:
         return parent.sub(safe_name(name))
 
 
-def _holds(directory: ExportDir, file: str) -> bool:
+def holds(directory: ExportDir, file: str) -> bool:
+    """Tell whether a directory has a file, be it one that can't be read."""
     try:
         return directory.exists(file)
     except BadDirectory:

@@ -20,7 +20,7 @@ Dct = Dict[str, Any]
 _INTEGER = re.compile(r"[+-]?\d{1,19}\Z")
 _INT64 = 2**63  # a server drops without a word what is not below, and all that follows it in the request
 _ID = re.compile(
-    r"(?!(?:runs|logged_models|version_models)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z"
+    r"(?!(?:runs|logged_models|version_models|artifacts)\Z)[a-zA-Z0-9][\w\-]{0,255}\Z"
 )  # as MLflow has it, and no folder of ours
 _STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # old MLflow wrote their number, from 1
 _MODEL_STATUSES = ("PENDING", "READY", "UPLOAD_FAILED")  # likewise
@@ -89,13 +89,45 @@ def canonical_logged_model(doc: Mapping[str, Any]) -> Dct:
     return body
 
 
+def canonical_logged_models(doc: Mapping[str, Any]) -> Dct:
+    """Return the list of an export of logged models out of its ``logged_models.json``.
+
+    :param doc: The file, with or without envelope.
+    :return: ``experiments`` (each with ``id``, ``name``, ``creation_time``, which may be None, and the ids of its
+        ``logged_models`` and ``runs``), ``failed_logged_models`` (ids of those that could not be exported) and
+        ``left_out_models`` (ids of those that a filter has left out).
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    experiments = []
+    for item in _list(_body(doc).get("experiments"), "experiments"):
+        fields = _mapping(item, "experiments")
+        name = _text(fields, "name", "experiments.name")
+        if not name:
+            raise BadDirectory("'experiments.name' is missing")
+        experiments.append(
+            {
+                "id": _text(fields, "id", "experiments.id"),
+                "name": name,
+                "creation_time": _integer(fields.get("creation_time"), "experiments.creation_time"),
+                "logged_models": _ids(fields.get("logged_models"), "experiments.logged_models"),
+                "runs": _ids(fields.get("runs"), "experiments.runs"),
+            }
+        )
+    info = _mapping(doc.get("info"), "info")
+    return {
+        "experiments": experiments,
+        "failed_logged_models": _ids(info.get("failed_logged_models"), "info.failed_logged_models"),
+        "left_out_models": _ids(info.get("skipped_logged_models"), "info.skipped_logged_models"),
+    }
+
+
 def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
     """Return an experiment out of its ``experiment.json``.
 
     :param doc: The file, with or without envelope, or the answer of a server to ``experiments/get``.
     :return: ``experiment`` (its fields, with ``tags`` as a dictionary and times as numbers), ``runs`` and
-        ``logged_models`` (ids, each once), ``failed_runs`` (ids of those that could not be exported), and
-        ``permissions`` if the file has them.
+        ``logged_models`` (ids, each once), ``failed_runs`` (ids of those that could not be exported),
+        ``left_out_models`` (ids of logged models that a filter has left out), and ``permissions`` if the file has them.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     body = _body(doc)
@@ -108,11 +140,13 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
         experiment[key] = _text(experiment, key, f"experiment.{key}")
     for key in ("creation_time", "last_update_time"):
         experiment[key] = _integer(experiment.get(key), f"experiment.{key}")
+    info = _mapping(doc.get("info"), "info")
     result: Dct = {
         "experiment": experiment,
         "runs": _ids(body.get("runs", body.get("run_ids")), "runs"),
         "logged_models": _ids(body.get("logged_models"), "logged_models"),
-        "failed_runs": _ids(_mapping(doc.get("info"), "info").get("failed_runs"), "info.failed_runs"),
+        "failed_runs": _ids(info.get("failed_runs"), "info.failed_runs"),
+        "left_out_models": _ids(info.get("skipped_logged_models"), "info.skipped_logged_models"),
     }
     if "permissions" in body:
         result["permissions"] = body["permissions"]
@@ -169,8 +203,8 @@ def canonical_prompt(doc: Mapping[str, Any]) -> Dct:
 
     :param doc: The file, with or without envelope.
     :return: ``version`` (as :func:`canonical_model` has it; its tags hold the template and whatever else a prompt has),
-        and what the file has of the prompt as a whole, if it has that: ``model``, ``aliases`` and ``experiments`` as in
-        :func:`canonical_prompts`, else None.
+        ``runs`` (what runs that it names were imported from, by id) and ``whole``: what the file has of the prompt as
+        a whole, as in :func:`canonical_prompts`, or None.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     body = _body(doc)
@@ -179,8 +213,10 @@ def canonical_prompt(doc: Mapping[str, Any]) -> Dct:
     version["name"] = _text(version, "name", "prompt.name")
     if not version["name"]:
         raise BadDirectory("'prompt.name' is missing")
+    version["tags"].setdefault(IS_PROMPT, "true")
+    runs = _texts(body.get("runs"), "runs")
     whole = None if body.get("registered_model") is None else _whole_prompt(body)
-    return {"version": version, "whole": whole}
+    return {"version": version, "runs": runs, "whole": whole}
 
 
 def _version_of_prompt(body: Mapping[str, Any]) -> Dct:
@@ -210,21 +246,30 @@ def canonical_prompts(doc: Mapping[str, Any]) -> Dct:
     """Return what ``prompts_summary.json`` says.
 
     :param doc: The file, with or without envelope.
-    :return: ``prompts`` (a list, each with ``model``, ``aliases`` and ``failed`` as in :func:`canonical_model`, and
-        ``experiments``, names by id at the source) and ``failed`` (names of prompts that could not be exported).
+    :return: ``prompts`` (a list, each with ``model``, ``aliases`` and ``failed`` as in :func:`canonical_model`,
+        ``numbers`` of the versions that the directory has, and ``experiments``: ``name`` and ``creation_time`` by id at
+        the source), ``failed`` (names of prompts that could not be exported), and ``is_ours``: it lists all prompts.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     body = _body(doc)
     return {
         "prompts": [_whole_prompt(_mapping(item, "prompts")) for item in _list(body.get("prompts"), "prompts")],
         "failed": _ids(body.get("failed_prompts"), "failed_prompts"),
+        "is_ours": "prompts" in body,
     }
 
 
 def _whole_prompt(item: Mapping[str, Any]) -> Dct:
     found = canonical_model(item)
-    experiments = _texts(item.get("experiments"), "experiments")
-    return {**{key: found[key] for key in ("model", "aliases", "failed")}, "experiments": experiments}
+    found["model"]["tags"].setdefault(IS_PROMPT, "true")
+    experiments: Dct = {}
+    for experiment_id, fields in _mapping(item.get("experiments"), "experiments").items():
+        about = _mapping(fields, "experiments")
+        time = _integer(about.get("creation_time"), "experiments.creation_time")
+        experiments[experiment_id] = {"name": _text(about, "name", "experiments.name"), "creation_time": time}
+    numbers = [_version_number(number, "versions") for number in _list(item.get("versions"), "versions")]
+    kept = {key: found[key] for key in ("model", "aliases", "failed")}
+    return {**kept, "numbers": numbers, "experiments": experiments}
 
 
 def canonical_info(info: Any) -> Dct:

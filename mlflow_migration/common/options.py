@@ -141,6 +141,7 @@ _DATABRICKS = "Databricks"
 _AGAIN = "Repeating and losses"
 _RUN = "Speed, reports and messages"
 _HTTP = "http-client"
+_TOOLS = "Other tools"
 
 OPTIONS: Dict[str, Option] = {
     "tracking_uri": Option(_WHERE, "Tracking server or local store; without it MLFLOW_TRACKING_URI counts."),
@@ -173,6 +174,8 @@ OPTIONS: Dict[str, Option] = {
     "input_dir": Option(_WHERE, "Directory of an export to import from.", required=True),
     "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),
     "run_id": Option(_WHICH, "Id of the source run.", required=True),
+    "model_id": Option(_WHICH, "Id of the logged model.", required=True),
+    "experiment_ids": Option(_WHICH, "Ids of the source experiments, comma separated, or all.", LIST, required=True),
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "model": Option(_WHICH, "Name of the registered model.", required=True),
@@ -210,7 +213,13 @@ OPTIONS: Dict[str, Option] = {
     "skip_download_run_artifacts": Option(_WHICH, "Take no artifacts of the run and its logged models.", BOOL, False),
     "run_ids": Option(_WHICH, "Only these runs, comma separated.", LIST),
     "check_nested_runs": Option(_WHICH, "With --run-ids: take all descendants of these runs too.", BOOL, False),
-    "filter": Option(_WHICH, 'Only runs that match MLflow\'s filter string, such as "metrics.rmse < 1".'),
+    "filter": Option(
+        _WHICH, 'Only runs (or model versions) that match MLflow\'s filter string, such as "metrics.rmse < 1".'
+    ),
+    "logged_models_filter": Option(
+        _WHICH, 'Only logged models that match MLflow\'s filter string, such as "name = \'model\'".'
+    ),
+    "export_runs": Option(_WHICH, "Take the runs that made or measured them too.", BOOL, True),
     "run_start_time": Option(_WHICH, "Only runs started at or after this date or date-time (UTC).", TIME),
     "runs_until": Option(_WHICH, "Only runs started before this date or date-time (UTC).", TIME),
     "changed_since": Option(
@@ -310,7 +319,26 @@ OPTIONS: Dict[str, Option] = {
     ),
     "params": Option(_HTTP, "Parameters of a GET: JSON, or @FILE with JSON.", private=True),
     "data": Option(_HTTP, "Body of the other methods: JSON, or @FILE with JSON.", private=True),
-    "output_file": Option(_HTTP, "File for the response; without it the response is printed."),
+    "output_file": Option(
+        _TOOLS,
+        "File for the result; without it the result is printed. Of set-model-signature: CSV file with a sample of what "
+        "the model returns.",
+    ),
+    "model_uri": Option(
+        _TOOLS,
+        "The model: models:/NAME/VERSION, models:/NAME@ALIAS, models:/m-ID, runs:/ID/PATH or a location of artifacts.",
+        required=True,
+    ),
+    "use_get_model_info": Option(_TOOLS, "Let MLflow read the MLmodel file: slower, and it checks it.", BOOL, False),
+    "input_file": Option(_TOOLS, "CSV file with a sample of what the model gets.", required=True),
+    "overwrite_signature": Option(_TOOLS, "Also if the model has a signature already.", BOOL, False),
+    "path": Option(_TOOLS, "Directory of the run's artifacts to look in; default: all of them."),
+    "target": Option(_TOOLS, "Name of the file or directory to look for.", required=True),
+    "max_level": Option(_TOOLS, "Number of levels of directories to look into; default: all.", click.INT),
+    "dst_experiment": Option(_TOOLS, "Name that the model's experiment gets; default: the one that it has."),
+    "custom_rewriters_module": Option(
+        _TOOLS, "Python file with a function rewrite_model(dct, dir) or rewrite_experiment(dct, dir).", required=True
+    ),
 }
 
 
@@ -367,10 +395,10 @@ def _type_text(option: Option) -> str:
 
 
 def _commands_of(key: str) -> str:
-    from mlflow_migration.common.umbrella import COMMANDS, load
+    from mlflow_migration.common.umbrella import ALL, load
 
-    names = [name for name in COMMANDS if any(param.name == key for param in load(name).params)]
-    return "all" if len(names) == len(COMMANDS) else ", ".join(names)
+    names = [name for name in ALL if any(param.name == key for param in load(name).params)]
+    return "all" if len(names) == len(ALL) else ", ".join(names)
 
 
 def tables() -> str:

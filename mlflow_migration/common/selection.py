@@ -10,21 +10,20 @@ from mlflow_migration.client.errors import BadInput, describe
 def wanted_names(text: Union[str, Sequence[str]]) -> List[str]:
     """Return the names that a text lists.
 
-    :param text: Names separated by commas, or the path of a file that ends in ``.txt`` and has one in each line; a
-        list is returned as it is.
+    :param text: Names separated by commas, or the path of a file that ends in ``.txt`` and has one in each line, with
+        the blanks that are there; a list is returned as it is.
     :raises BadInput: The file can't be read, or there is no name.
     """
     if not isinstance(text, str):
-        return [str(name) for name in text]
-    if text.endswith(".txt"):
+        names = [str(name) for name in text]
+    elif text.endswith(".txt"):
         try:
-            with open(text, encoding="utf-8") as file:
-                found = file.read().splitlines()
+            with open(text, encoding="utf-8-sig") as file:
+                names = [line for line in file.read().splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as ex:
             raise BadInput(f"The list {text} can't be read: {describe(ex)}") from ex
     else:
-        found = text.split(",")
-    names = [name.strip() for name in found if name.strip()]
+        names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise BadInput(f"{text!r} names nothing.")
     return names

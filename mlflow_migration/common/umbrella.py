@@ -28,6 +28,16 @@ COMMANDS: Dict[str, Entry] = {
     "export-experiment": Entry("experiment.export_experiment", "Export an experiment with its runs to a directory."),
     "import-experiment": Entry("experiment.import_experiment", "Import an experiment with its runs from a directory."),
     "copy-experiment": Entry("copy.copy_experiment", "Copy an experiment with its runs, also to another server."),
+    "export-logged-model": Entry(
+        "logged_model.export_logged_model", "Export a logged model with its runs to a directory."
+    ),
+    "import-logged-model": Entry(
+        "logged_model.import_logged_model", "Import a logged model from a directory into an experiment."
+    ),
+    "export-logged-models": Entry(
+        "bulk.export_logged_models", "Export the logged models of experiments with their runs to a directory."
+    ),
+    "import-logged-models": Entry("bulk.import_logged_models", "Import logged models of experiments from a directory."),
     "export-model": Entry(
         "model.export_model", "Export a registered model with its versions and their runs to a directory."
     ),
@@ -50,16 +60,35 @@ COMMANDS: Dict[str, Entry] = {
     "import-prompt": Entry("prompt.import_prompt", "Import one version of a prompt from a directory."),
     "export-prompts": Entry("bulk.export_prompts", "Export prompts with all their versions to a directory."),
     "import-prompts": Entry("bulk.import_prompts", "Import prompts with all their versions from a directory."),
+    "list-registered-models": Entry("tools.list_registered_models", "List the registered models."),
+    "get-model-signature": Entry("tools.get_model_signature", "Show the signature of a model."),
+    "set-model-signature": Entry("tools.set_model_signature", "Give a model a signature that fits a sample."),
+    "list-model-versions-without-signatures": Entry(
+        "tools.list_model_versions_without_signatures", "List the model versions that have no signature."
+    ),
+    "find-artifacts": Entry("common.find_artifacts", "Find artifacts of a run by their name."),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }
+
+MODULES: Dict[str, Entry] = {
+    "filter_one_model": Entry(
+        "tools.experimental.filter_one_model", "Copy one registered model out of a directory of several."
+    ),
+    "rewrite_export": Entry(
+        "tools.experimental.rewrite_export", "Rewrite the files of models and experiments by functions of your own."
+    ),
+}
+"""Commands that have no script: they are run by ``python -m`` and their module."""
+
+ALL: Dict[str, Entry] = {**COMMANDS, **MODULES}
 
 
 def load(name: str) -> click.Command:
     """Return a command; its module is imported now.
 
-    :param name: A key of COMMANDS.
+    :param name: A key of ALL.
     """
-    command: click.Command = importlib.import_module(f"mlflow_migration.{COMMANDS[name].module}").main
+    command: click.Command = importlib.import_module(f"mlflow_migration.{ALL[name].module}").main
     return command
 
 

@@ -14,7 +14,12 @@ from mlflow_migration.common.object_files import read_experiment
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 from mlflow_migration.experiment.run_listing import RunListing, Selection
-from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODELS, export_models
+from mlflow_migration.logged_model.logged_model_exporter import (
+    LOGGED_MODELS,
+    ExportedModels,
+    export_models,
+    matching_models,
+)
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 from mlflow_migration.run.run_file import RUN_FILE
 
@@ -85,9 +90,10 @@ class ExperimentExporter:
         :param directory: Where to.
         :param known: Gives the fingerprint of what a former copy took, by source id.
         :return: The exporter of its runs, with the ids of those that are whole and those that failed.
-        :raises BadInput: The directory holds another experiment.
+        :raises BadInput: The directory holds another experiment, or the server refuses the filter of logged models.
         """
         _refuse_other(experiment, directory)
+        matching_models(self._tracking, experiment["experiment_id"], self._settings.models)  # a bad filter shows now
         if not self._job.dry_run:
             directory.make()
         listing = RunListing(self._tracking, experiment["experiment_id"], self._selection, self._left_out)
@@ -105,7 +111,7 @@ class ExperimentExporter:
             self._settings.for_models(self._script, known),
             run_ids=set(runs.whole), linked=runs.models, everything=self._selection.everything,
         )  # fmt: skip
-        runs.exported_models = models
+        runs.exported_models = models.ids
         note_absent(self._tracking, self._job.ledger)
         self._write(experiment, directory, listing.order, runs, models)
         return runs
@@ -121,7 +127,7 @@ class ExperimentExporter:
             yield group
 
     def _write(
-        self, experiment: Json, directory: ExportDir, order: List[str], runs: RunExporter, models: List[str]
+        self, experiment: Json, directory: ExportDir, order: List[str], runs: RunExporter, models: ExportedModels
     ) -> None:
         if self._job.dry_run:
             return
@@ -135,11 +141,13 @@ class ExperimentExporter:
         # runs of earlier exports stay: this time they were not asked for, or the source has lost them since
         kept = [name for name in earlier if _holds_run(directory, name)]
         ids = kept + [run_id for run_id in order if run_id in whole]
-        info = {
+        info: Json = {
             "num_total_runs": len(ids) + len(runs.failed),
             "num_ok_runs": len(ids),
             "num_failed_runs": len(runs.failed),
             "failed_runs": runs.failed,
         }
-        body = {"experiment": doc, "runs": ids, "logged_models": models}
+        if models.left_out:
+            info["skipped_logged_models"] = models.left_out
+        body = {"experiment": doc, "runs": ids, "logged_models": models.ids}
         directory.write_json(EXPERIMENT_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))

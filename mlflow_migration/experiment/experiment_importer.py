@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from mlflow_migration.client.errors import BadDirectory, BadInput, Refused, describe
+from mlflow_migration.client.errors import BadInput, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
@@ -21,7 +21,7 @@ from mlflow_migration.common.three_way import Plan, State, plan, settled, short,
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
 from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODEL_FILE
 from mlflow_migration.run.import_run import model_importer
-from mlflow_migration.run.run_batch import import_batch
+from mlflow_migration.run.run_batch import Part, import_batch, tell_failed
 from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 from mlflow_migration.run.run_writer import shortened
@@ -100,11 +100,12 @@ class ExperimentImporter:
         assert self.runs is not None
         was_active = self._active
         if only_runs is None:
-            self._tell_failed(doc["failed_runs"], {run_id for run_id, _ in found[0]})
-        import_batch(
-            self._job, self.runs, self._models, (found[0], models[0]), unchanged=(found[1], models[1]),
-            existed=self._existed, home=self._home,
-        )  # fmt: skip
+            tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in found[0]})
+        self._models.left_out = set(doc["left_out_models"])
+        part = Part(
+            self.runs, self._models, (found[0], models[0]), self._existed, (found[1], models[1]), self._home
+        )
+        import_batch(self._job, part)
         status, reason, base = self._bring_up_to_date(wanted)
         moved = self._existed and deleted == was_active
         different = self._set_lifecycle(deleted, self.runs)
@@ -305,15 +306,6 @@ class ExperimentImporter:
             "experiment", status, src_id, dst_id=dst_id or None, name=self._name, reason=reason,
             losses=["values"] if self._refused else [],
         )  # fmt: skip
-
-    # -- its runs -----------------------------------------------------------------------------------------------
-
-    def _tell_failed(self, failed: Sequence[str], found: AbstractSet[str]) -> None:
-        """Record the runs that the export could not read, and that no earlier one has left in the directory."""
-        lacking = [run_id for run_id in failed if run_id not in found]
-        self._job.ledger.expect("run", len(lacking))
-        for run_id in lacking:
-            self._job.lost("run", run_id, BadDirectory("its export failed: it is not in the directory"), "runs")
 
 
 def _chosen(found: List[Tuple[str, ExportDir]], only: Optional[Sequence[str]], file: str) -> _Chosen:

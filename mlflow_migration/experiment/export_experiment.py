@@ -142,8 +142,8 @@ def export_experiment(
 @command(
     "export-experiment", "tracking_uri", "experiment", "output_dir", "run_ids", "check_nested_runs", "filter",
     "run_start_time", "runs_until", "changed_since", "export_deleted_runs", "export_deleted_experiments",
-    "include_artifacts", "exclude_artifacts", "max_artifact_size", "export_permissions", "notebook_formats", "recheck",
-    "require_admin",
+    "logged_models_filter", "include_artifacts", "exclude_artifacts", "max_artifact_size", "export_permissions",
+    "notebook_formats", "recheck", "require_admin",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Callable, Dict, List, Optional, Sequence, Set
+from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import MlflowExportImportException, NotFound, describe
+from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import File, Store, logged_model_store
 from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files
@@ -22,8 +22,9 @@ Json = Dict[str, Any]
 
 LOGGED_MODELS = "logged_models"
 LOGGED_MODEL_FILE = "logged_model.json"
+LOGGED_MODELS_FILE = "logged_models.json"
 ARTIFACTS = "artifacts"
-_FILTER = "logged_models_filter"
+FILTER = "--logged-models-filter"
 _RUN = "its run is not exported (--export-deleted-runs takes deleted ones)"
 
 
@@ -74,6 +75,13 @@ class ModelSettings:
     where: str = ""
 
 
+class ExportedModels(NamedTuple):
+    """Ids of the logged models that are in the directory now, and of those that the filter has left out."""
+
+    ids: List[str]
+    left_out: List[str]
+
+
 def export_models(
     tracking: Tracking,
     job: Job,
@@ -84,7 +92,7 @@ def export_models(
     run_ids: AbstractSet[str],
     linked: AbstractSet[str],
     everything: bool,
-) -> List[str]:
+) -> "ExportedModels":
     """Export the logged models that belong to exported runs, into ``logged_models/<id>`` each.
 
     :param experiment_id: The experiment of the runs.
@@ -92,23 +100,28 @@ def export_models(
     :param run_ids: Runs whose models are taken.
     :param linked: Ids of models that these runs have as inputs or outputs.
     :param everything: Take the experiment's models without a run too.
-    :return: Ids of the models that are in the directory now.
     """
     done: Set[str] = set()
     ids: List[str] = []
-    matching = _matching(tracking, experiment_id, settings.where)
+    left_out: List[str] = []
+    matching = matching_models(tracking, experiment_id, settings.where)
 
     def takes(model: Json) -> bool:
         model_id = model["info"]["model_id"]
         if matching is None or model_id in matching:
             return True
-        job.ledger.record("logged_model", "skipped", model_id, name=model["info"].get("name"), reason=_FILTER)
+        left_out.append(model_id)
+        job.ledger.record("logged_model", "skipped", model_id, name=model["info"].get("name"), reason=FILTER)
         return False
+
+    def export(model: Json, deleted: bool) -> None:
+        target = parent.sub(LOGGED_MODELS, safe_name(model["info"]["model_id"]))
+        export_one(tracking, job, model, target, settings, deleted)
 
     def finish(models: Sequence[Json], deleted: bool = False) -> None:
         job.ledger.expect("logged_model", len(models))
         taken = list(filter(takes, models))
-        for outcome in job.executor.imap(lambda m: export_one(tracking, job, m, parent, settings, deleted), taken):
+        for outcome in job.executor.imap(lambda m: export(m, deleted), taken):
             model_id = outcome.item["info"]["model_id"]
             if outcome.error is None:
                 ids.append(model_id)
@@ -127,21 +140,43 @@ def export_models(
     for model_id in sorted(linked - done):
         # a search does not show deleted ones; and a run may use a model of another experiment
         try:
-            model = tracking.logged_model(model_id)
+            model, deleted = read_model(tracking, model_id)
         except NotFound as ex:
             job.ledger.expect("logged_model", 1)
             job.lost("logged_model", model_id, ex, "logged-models")
             continue
-        finish([model], deleted=model["info"].get("experiment_id") == experiment_id)
-    return sorted(ids)
+        finish([model], deleted)
+    return ExportedModels(sorted(ids), sorted(left_out))
 
 
-def _matching(tracking: Tracking, experiment_id: str, where: str) -> Optional[Set[str]]:
-    """Return the ids of the models that match a filter; None if there is no filter."""
+def read_model(tracking: Tracking, model_id: str) -> Tuple[Json, bool]:
+    """Return a logged model that no search has shown, and whether it is deleted. Raises NotFound."""
+    return tracking.logged_model(model_id), tracking.is_deleted_logged_model(model_id)
+
+
+def refuse_old(tracking: Tracking) -> None:
+    """Refuse a server that can't hold logged models.
+
+    :raises BadInput: It is one before MLflow 3.
+    """
+    if not tracking.knows_logged_models():
+        raise BadInput(f"{tracking.uri} is a server before MLflow 3, which has no logged models.")
+
+
+def matching_models(tracking: Tracking, experiment_id: str, where: str) -> Optional[Set[str]]:
+    """Return the ids of the models that match a filter; None if there is no filter.
+
+    :raises BadInput: The server refuses it.
+    """
     if not where:
         return None
-    pages = tracking.search_logged_models([experiment_id], where)
-    return {model["info"]["model_id"] for page in pages for model in page}
+    try:
+        pages = tracking.search_logged_models([experiment_id], where)
+        return {model["info"]["model_id"] for page in pages for model in page}
+    except Refused as ex:
+        if ex.http_status_code != 400:
+            raise
+        raise BadInput(f"The server can't make sense of {FILTER} {where!r}: {ex.message}") from ex
 
 
 def _wanted(info: Json, run_ids: AbstractSet[str], linked: AbstractSet[str], everything: bool) -> bool:
@@ -150,12 +185,12 @@ def _wanted(info: Json, run_ids: AbstractSet[str], linked: AbstractSet[str], eve
 
 
 def export_one(
-    tracking: Tracking, job: Job, model: Json, parent: ExportDir, settings: ModelSettings, deleted: bool
+    tracking: Tracking, job: Job, model: Json, target: ExportDir, settings: ModelSettings, deleted: bool
 ) -> None:
     """Export one logged model and record it.
 
     :param model: As REST returns it.
-    :param parent: Directory of the run or experiment.
+    :param target: Its directory.
     :param deleted: It is marked as deleted at the source.
     :raises MlflowExportImportException: It can't be read.
     """
@@ -163,7 +198,6 @@ def export_one(
     model_id = doc["model_id"]
     if not is_id(model_id):
         raise MlflowExportImportException(f"{model_id!r} is no id of a logged model")
-    target = parent.sub(LOGGED_MODELS, safe_name(model_id))
     store = logged_model_store(tracking, model_id, doc["artifact_location"] or "")
     problems: List[str] = []
     files: Optional[List[File]] = []

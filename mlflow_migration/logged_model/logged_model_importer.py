@@ -66,7 +66,13 @@ class ModelImporter:
         self._tracking, self._job, self._experiment_id, self._id_map = tracking, job, experiment_id, id_map
         self._mlmodel_fix, self._overwrite, self._recheck = mlmodel_fix, overwrite, recheck
         self._source_tags = source_tags
-        self._home = False
+        self.home = False
+        """Whether models come back to where they were exported from: deleted ones are looked for by their ids."""
+        self.left_out: AbstractSet[str] = frozenset()
+        """Source ids of models that the export was not to take: that a run lacks these is no loss."""
+        self.any_elsewhere = False
+        """Whether logged models go into other experiments at the same time."""
+        self._instead: Mapping[str, Json] = {}
         self._sources: Dict[str, _Source] = {}
         self._by_run: Dict[str, List[str]] = {}
         self._measured: Dict[str, Dict[str, None]] = {}
@@ -85,6 +91,13 @@ class ModelImporter:
         self.ids: Dict[str, str] = {}
         """Destination model ids by source model id."""
 
+    def put_instead(self, fields: Mapping[str, Json]) -> None:
+        """Let logged models have other fields than those in the directory. To be called before :meth:`load`.
+
+        :param fields: Fields by source id of the model.
+        """
+        self._instead = fields
+
     def load(
         self,
         directories: Sequence[Tuple[str, ExportDir]],
@@ -99,7 +112,7 @@ class ModelImporter:
         :param existed: The destination's experiment was there before.
         :param home: It is the experiment that the directory was exported from.
         """
-        self._home = home
+        self.home = home
         self._runs_to_come = runs
         if directories:
             self._job.ledger.expect("logged_model", len(directories))
@@ -109,6 +122,7 @@ class ModelImporter:
                 self._job.failed("logged_model", model_id, outcome.error)
                 continue
             doc, info = outcome.get()
+            doc.update(self._instead.get(model_id, {}))
             self._sources[model_id] = _Source(doc, info, directory)
             self._by_run.setdefault(doc["source_run_id"] or "", []).append(model_id)
             for metric in doc["metrics"]:
@@ -122,6 +136,7 @@ class ModelImporter:
                 self._remember(flat(model))
         # a copy beside it is not what others mean
         self.ids.update((own, own) for own in {*self.ids, *self._sources} if own in self._there)
+        self.home = self.home or any(own in self._there for own in self._sources)
 
     def _remember(self, model: Json) -> None:
         self._there[model["model_id"]] = model
@@ -130,19 +145,30 @@ class ModelImporter:
             self._by_key[key] = model
             self.ids[key] = model["model_id"]
 
-    def waited_for(self, src_run_id: str, linked: Iterable[str]) -> bool:
+    def waited_for(self, src_run_id: str, linked: Iterable[str], brings_own: bool = True) -> bool:
         """Tell whether a run needs models that are still to come with other runs.
 
         :param linked: Ids of the models that the run has as inputs or outputs.
+        :param brings_own: The models that it has made come with it.
         """
-        own = self._by_run.get(src_run_id, ())
+        own = self._by_run.get(src_run_id, ()) if brings_own else ()
         needed = (set(linked) & set(self._sources)).union(self._measured.get(src_run_id, ()))
         return any(model_id not in self._done and model_id not in own for model_id in needed)
 
     @property
+    def runs_named(self) -> Set[str]:
+        """Source ids of the runs that have made or measured the directory's logged models."""
+        return {*self._by_run, *self._measured} - {""}
+
+    @property
     def any(self) -> bool:
         """Whether the directory has logged models."""
-        return bool(self._sources)
+        return bool(self._sources) or self.any_elsewhere
+
+    @property
+    def loaded(self) -> List[str]:
+        """Source ids of the directory's logged models, but for those that can't be read."""
+        return list(self._sources)
 
     def replacements(self) -> List[Tuple[str, str]]:
         """Return (old, new) of locations and ids, for MLmodel files."""
@@ -157,12 +183,12 @@ class ModelImporter:
 
     # -- import -------------------------------------------------------------------------------------------------
 
-    def import_for_run(self, src_run_id: str, linked: Sequence[str] = ()) -> None:
-        """Import the models that a run has made; what fails is recorded.
+    def link(self, src_run_id: str, outputs: Sequence[str]) -> None:
+        """Tell which models the destination's run has as outputs: deleted ones are in no listing."""
+        self._linked[src_run_id] = outputs
 
-        :param linked: Ids of the models that the destination's run has as outputs.
-        """
-        self._linked[src_run_id] = linked
+    def import_for_run(self, src_run_id: str) -> None:
+        """Import the models that a run has made; what fails is recorded."""
         for model_id in self._by_run.get(src_run_id, ()):
             self._guarded(model_id)
 
@@ -254,14 +280,9 @@ class ModelImporter:
             missing.append(f"artifact:{path}")
             if not self._job.dry_run:
                 self._job.lost("artifact", f"{src_id}/{path}", ex, "artifacts")
-        run_id = doc.get("source_run_id") or ""
-        to_come = self._job.dry_run and run_id in self._runs_to_come
-        there_run = there.get("source_run_id")
-        if own and self.run_ids.get(run_id, None if to_come else run_id) != run_id:
-            problems.append(f"its run {run_id} was made anew, and the new id can't be written into it")
-            losses.add("logged-models")
-        elif run_id and not own and there_run != self.run_ids.get(run_id) and not (to_come and created):
-            problems.append(f"its run {run_id} was not at the destination when it was made, and can't be named later")
+        problem = self._run_problem(doc, there, created, own, origin)
+        if problem:
+            problems.append(problem)
             losses.add("logged-models")
         for metric in self._orphans(src_id, doc, todo):
             problems.append(f"metric {metric.get('key')}: its run {metric.get('run_id')} is not at the destination")
@@ -278,6 +299,23 @@ class ModelImporter:
         if todo.differs:
             problems.append(left_alone(todo.differs, base))
         self._record(src_id, doc, there, created, todo, problems, losses)
+
+    def _run_problem(self, doc: Json, there: Json, created: bool, own: bool, origin: bool) -> Optional[str]:
+        """Return what is wrong with the run that the destination's model names; None if nothing is."""
+        run_id, there_run = doc.get("source_run_id") or "", there.get("source_run_id")
+        to_come = self._job.dry_run and run_id in self._runs_to_come
+        if not run_id or to_come and created and not own:
+            return None
+        if own:
+            if self.run_ids.get(run_id, None if to_come else run_id) == run_id:
+                return None
+            return f"its run {run_id} was made anew, and the new id can't be written into it"
+        if there_run == self.run_ids.get(run_id, there_run if origin else None):
+            return None
+        return (
+            f"its run {run_id} was not at the destination when it was made, and can't be named later: import the run"
+            " first, and then the model into another experiment"
+        )
 
     def _options(self, entry: Optional[Json]) -> List[str]:
         return options_of(entry, import_source_tags=self._source_tags, mlmodel_fix=self._mlmodel_fix)
@@ -297,7 +335,7 @@ class ModelImporter:
         if there is not None:
             return there
         # deleted ones are not in any listing, nor are those of another experiment that a run uses
-        candidates = [src_id] if self._home else []
+        candidates = [src_id] if self.home else []
         candidates += [known] if known else []
         candidates += [origin] if origin and doc.get("lifecycle_stage") == "deleted" else []
         linked = self._linked.get(doc.get("source_run_id") or "", ())

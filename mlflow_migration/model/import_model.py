@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import IS_PROMPT, Registry
 from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
@@ -18,6 +19,7 @@ from mlflow_migration.common.object_files import logged_model_dirs, read_model, 
 from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.common.tables import table
 from mlflow_migration.model.carriers import Carriers
 from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.given_runs import BulkModelImporter, ModelImporter
@@ -25,8 +27,10 @@ from mlflow_migration.model.model_exporter import MODEL_FILE
 from mlflow_migration.model.model_importer import RegisteredModelImporter
 from mlflow_migration.model.one_side import one_side
 from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
-from mlflow_migration.run.run_batch import Found, import_batch
+from mlflow_migration.run.run_batch import Found, Part, import_batch
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
+
+_log = log.getLogger(__name__)
 
 __all__ = ["BulkModelImporter", "ModelImporter", "import_model", "import_one_model", "import_with_runs", "main"]
 
@@ -67,6 +71,21 @@ def import_one_model(
                 job.ledger.record(kind, "skipped", object_id, reason="its registered model was not imported")
         return
     import_with_runs(tracking, registry, job, importer, carriers, found, experiment_name, {}, settings, id_map, delete)
+    if options.get("verbose") and not job.dry_run:
+        _show(registry, name)
+
+
+def _show(registry: Registry, name: str) -> None:
+    """Log a table of the versions that the destination has now."""
+    aliases: Dict[str, List[str]] = {}
+    for item in (registry.model(name) or {}).get("aliases") or ():
+        aliases.setdefault(str(item["version"]), []).append(item["alias"])
+    columns = ("version", "current_stage", "aliases", "run_id", "source")
+    rows = [
+        {**dict.fromkeys(columns, ""), **version, "aliases": ", ".join(aliases.get(version["version"], ()))}
+        for version in registry.versions(name)
+    ]
+    _log.info("Versions of '%s':\n%s", name, table(rows, columns))
 
 
 def import_with_runs(
@@ -92,15 +111,13 @@ def import_with_runs(
     :raises BadInput: The experiment can't be written to.
     """
     experiment = destination_experiment(tracking, job, experiment_name, experiment_tags)
-    if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
-        raise BadInput(f"The destination's experiment '{experiment_name}' is deleted; restore it or name another one.")
     experiment_id = str((experiment or {}).get("experiment_id", ""))
     existed = experiment is not None and not experiment.get("created")
     models = model_importer(tracking, job, experiment_id, id_map, settings)
     runs = RunImporter(tracking, job, settings, experiment_id, id_map, models)
     if existed:
         runs.load()
-    import_batch(job, runs, models, found, existed=existed)
+    import_batch(job, Part(runs, models, found, existed))
     carriers.arrive(tracking, registry, job, experiment_id, runs, models)
     if delete and not job.dry_run:
         failed = sum(job.ledger.counts.get(kind, {}).get("failed", 0) for kind in ("run", "logged_model", "artifact"))
@@ -138,7 +155,7 @@ def import_model(
     :param delete_model: First delete the destination's model with all its versions.
     :param import_permissions: Has an effect only on Databricks.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
-    :param verbose: For callers of today's tools.
+    :param verbose: Log a table of the versions that the destination has then.
     :param await_creation_for: For callers of today's tools.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param report_dir: Directory for ledger and id map.
@@ -152,6 +169,7 @@ def import_model(
         "model": model_name,
         "experiment_name": experiment_name,
         "delete_model": delete_model,
+        "verbose": verbose,
         "import_permissions": import_permissions,
         "import_source_tags": import_source_tags,
         "on_version_conflict": on_version_conflict,

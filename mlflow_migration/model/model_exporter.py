@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
-from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
-from mlflow_migration.client.registry import HAS_NO_STAGE, IS_PROMPT, Registry, is_placeholder
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
+from mlflow_migration.client.registry import HAS_NO_STAGE, Registry, is_placeholder, is_prompt
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import note_absent, version_store
 from mlflow_migration.common.artifacts import choose, list_files
@@ -140,7 +140,7 @@ class ModelExporter:
         model = self._registry.model(name)
         if model is None:
             raise BadInput(f"{self._registry.uri} has no registered model '{name}'.")
-        if IS_PROMPT in tag_dict(model.get("tags")):
+        if is_prompt(model):
             raise BadInput(f"'{name}' is a prompt, not a model.")
         old = self._refuse_other(model, directory)
         self._saved = (old_info(directory, MODEL_FILE) or {}).get(VERSION_MODELS) or {}
@@ -199,23 +199,9 @@ class ModelExporter:
             lambda run_id: self._layout.run(directory, run_id),
         )
         ids = list(dict.fromkeys(v.doc["run_id"] for v in versions if v.doc.get("run_id")))
-        runs: Dict[str, Json] = {}
-        for outcome in self._job.executor.gather(self._tracking.run, ids):
-            if isinstance(outcome.error, NotFound):
-                continue
-            if outcome.error is not None:
-                exporter.failed.append(outcome.item)
-                self._job.ledger.expect("run", 1)
-                self._job.failed("run", outcome.item, outcome.error)
-                continue
-            runs[outcome.item] = outcome.get()
-            # a search leaves these out, and the fingerprint must be the same whichever way the run was read
-            (runs[outcome.item].get("inputs") or {}).pop("model_inputs", None)
+        runs = exporter.export_by_id(ids)
         for version in versions:
             version.run = runs.get(version.doc.get("run_id") or "")
-        self._job.ledger.expect("run", len(runs))
-        self._job.progress.add_total(len(runs))
-        exporter.export(list(runs.values()))
         return exporter
 
     def _export_logged_models(
@@ -253,7 +239,7 @@ class ModelExporter:
                     run_ids=whole,
                     linked=linked,
                     everything=False,
-                )
+                ).ids
             )
         return {model_id: root for model_id, root in roots.items() if model_id in exported}
 

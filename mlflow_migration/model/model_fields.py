@@ -55,11 +55,13 @@ class ModelFields:
         tags = self._tags() if follows else {}
         todo, wanted, base = self._plan(created, follows, tags, aliases, kept)
         self._write(todo, tags, aliases, missing, problems)
-        unlinked = self._doc.get("unlinked", {}).get("", []) if follows else []
+        unlinked = self._doc.get("unlinked", []) if follows else []
         problems += unlinked
         if not dst.job.dry_run:
+            # what is known of other fields stays known
+            before = {} if dst.how.of_model else (dst.entry(dst.kind.model, name) or {}).get("base") or {}
             dst.record(
-                dst.kind.model, name, dst.name, base=settled(wanted, base, todo, missing),
+                dst.kind.model, name, dst.name, base={**before, **settled(wanted, base, todo, missing)},
                 original=original(self._model, *_SET_BY_SERVER), options=self._options(),
             )  # fmt: skip
         if todo.differs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Protocol, Set
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Set, Tuple
 
 from mlflow_migration.client.errors import (
     BadDirectory,
@@ -16,11 +16,11 @@ from mlflow_migration.client.errors import (
 )
 from mlflow_migration.client.registry import (
     HAS_NO_STAGE,
-    IS_PROMPT,
     PLACEHOLDER,
     VERSION_KEY,
     Registry,
     essential,
+    is_prompt,
     not_essential,
     version_id,
 )
@@ -39,6 +39,9 @@ Json = Dict[str, Any]
 
 _LINEAGE = ("mlflow_exim.src_version.", "mlflow_exim.src_client.", "mlflow_exim.src_run.", "mlflow_exim.mlflow_exim.")
 _SET_BY_SERVER = ("creation_timestamp", "last_updated_timestamp", "user_id", "run_id", "source")
+
+
+Translate = Callable[[Mapping[str, str], Mapping[str, str]], Tuple[Dict[str, str], List[str]]]
 
 
 class Sources(Protocol):
@@ -70,6 +73,7 @@ class _Version:
     notes: List[str] = field(default_factory=list)
     missing: List[str] = field(default_factory=list)
     losses: Set[str] = field(default_factory=set)
+    unlinked: List[str] = field(default_factory=list)
 
     @property
     def key(self) -> str:
@@ -106,17 +110,20 @@ class RegisteredModelImporter:
 
     # -- before anything is written -----------------------------------------------------------------------------
 
-    def prepare(self, doc: Json, anew: bool = False) -> List[str]:
+    def prepare(self, doc: Json, anew: bool = False, translate: Optional[Translate] = None) -> List[str]:
         """Read what the destination has.
 
-        :param doc: The model as the directory has it.
+        :param doc: The model as the directory has it. ``lacking`` are numbers of versions that a whole export would
+            have: what comes after them waits for them, or it would take their numbers.
         :param anew: The destination's model counts as deleted.
+        :param translate: Returns the tags of the model, or of a version, for the destination, and sentences on what it
+            lacks; it gets those of the source and those that the destination has.
         :return: Conflicts of numbers, if these are to fail the model: then :meth:`refuse` it.
         :raises BadInput: The destination has a prompt of that name where a model is imported, or the other way round.
         """
         self._doc = doc
         found = self._registry.model(self.name)
-        if found is not None and (IS_PROMPT in tag_dict(found.get("tags"))) != (self._kind == PROMPT):
+        if found is not None and is_prompt(found) != (self._kind == PROMPT):
             is_what = "a model, not a prompt" if self._kind == PROMPT else "a prompt, not a model"
             raise BadInput(f"The destination's '{self.name}' is {is_what}: name another one.")
         self._dst.there = None if anew else found
@@ -125,7 +132,18 @@ class RegisteredModelImporter:
         by_id = {version_id(version): version for version in there}
         by_key = {tag_dict(version.get("tags")).get(VERSION_KEY, ""): version for version in there}
         self._versions = [self._known(source, by_id, by_key) for source in doc["versions"]]
-        return self._conflicts() if self._how.on_conflict == "fail" else []
+        matched = {str(version.dst["version"]) for version in self._versions if version.dst is not None}
+        self._is_ours = bool(matched) and matched == {str(version["version"]) for version in there}
+        if translate is not None:
+            self._translate(translate)
+        return self._conflicts() if self._how.on_conflict == "fail" or anew else []
+
+    def _translate(self, translate: Translate) -> None:
+        tags, problems = translate(self._doc["model"]["tags"], tag_dict((self._dst.there or {}).get("tags")))
+        self._doc = {**self._doc, "model": {**self._doc["model"], "tags": tags}, "unlinked": problems}
+        for version in self._versions:
+            tags, version.unlinked = translate(version.doc["tags"], tag_dict((version.dst or {}).get("tags")))
+            version.doc = {**version.doc, "tags": tags}
 
     def refuse(self, conflicts: List[str]) -> None:
         """Record that nothing of the model is imported.
@@ -144,15 +162,16 @@ class RegisteredModelImporter:
         name, failed = self._doc["model"]["name"], self._doc["failed"]
         self._job.ledger.expect(self._kind.model, 1)
         self._job.ledger.expect(self._kind.version, len(self._versions) + len(failed))
+        reasons = self._doc.get("reasons", {})
         for number in failed:
-            lost = BadDirectory("its export failed: it is not in the directory")
+            lost = BadDirectory(reasons.get(number, "its export failed: it is not in the directory"))
             self._job.lost(self._kind.version, f"{name}/{number}", lost, "versions")
 
     def _conflicts(self) -> List[str]:
         found: List[str] = []
         last = 0
         for version in self._versions:
-            if version.dst is not None or version.is_gone:
+            if version.dst is not None or version.is_gone or self._is_late(version):
                 continue
             try:
                 self._taken.check(int(version.doc["version"]), after=last)
@@ -161,6 +180,10 @@ class RegisteredModelImporter:
             else:
                 last = int(version.doc["version"])
         return found
+
+    def _is_late(self, version: _Version) -> bool:
+        """Tell whether a version's number has been passed by versions that all come from this source."""
+        return self._is_ours and version.dst is None and self._taken.is_passed(int(version.doc["version"]))
 
     def _known(self, doc: Json, by_id: Mapping[str, Json], by_key: Mapping[str, Json]) -> _Version:
         """Find the version that a source's is, that it was once made from, or that an import has made from it."""
@@ -182,27 +205,46 @@ class RegisteredModelImporter:
         self._expect()
         fields = ModelFields(self._dst, self._doc)
         created = self._dst.there is None
-        if not self._job.dry_run:
-            if created:
-                self._dst.there = fields.create()
-            self._taken.clear()
+        try:
+            if not self._job.dry_run:
+                if created:
+                    self._dst.there = fields.create()
+                self._taken.clear()
+        except (Stopped, Gone):
+            raise
+        except (MlflowExportImportException, OSError) as ex:
+            for version in self._versions:
+                self._job.failed(self._kind.version, version.key, ex)
+            self._job.failed(self._kind.model, self._doc["model"]["name"], ex)
+            return
         self._import_versions(carriers)
         if self._taken.filled:
             self._job.ledger.note(
                 f"{self._taken.filled} numbers of versions of '{self.name}' are left free as they are at the source."
             )
-        fields.finish(created, self.numbers, {version.doc["version"] for version in self._versions})
+        try:
+            fields.finish(created, self.numbers, {version.doc["version"] for version in self._versions})
+        except (Stopped, Gone):
+            raise
+        except (MlflowExportImportException, OSError) as ex:
+            self._job.failed(self._kind.model, self._doc["model"]["name"], ex)
 
     def _import_versions(self, carriers: Sources) -> None:
         stopped: Optional[Exception] = None
         behind = ""
+        lacking = [] if self._job.ledger.accepts("versions") else sorted(map(int, self._doc.get("lacking", ())))
         for version in self._versions:
             try:
                 if stopped is not None:
                     raise stopped
+                if self._how.on_conflict == "fail" and lacking and lacking[0] < int(version.doc["version"]):
+                    behind = behind or str(lacking[0])
                 if behind and version.dst is None and not version.is_gone:
-                    text = f"it has to wait for version {behind}, which failed and would lose its number"
+                    text = f"it has to wait for version {behind}, which is not there and would lose its number"
                     raise MlflowExportImportException(f"{text}; --on-version-conflict skip goes on")
+                if self._how.on_conflict == "fail" and self._is_late(version):
+                    text = f"number {version.doc['version']} was passed when it was not in the directory"
+                    raise BadDirectory(f"{text}; --on-version-conflict renumber gives it the next free one")
                 self._job.executor.check()
                 self._import_version(version, carriers)
             except (NumberTaken, GapTooLarge) as ex:
@@ -216,7 +258,7 @@ class RegisteredModelImporter:
                 raise
             except (MlflowExportImportException, OSError) as ex:
                 self._job.failed(self._kind.version, version.key, ex)
-                # what the directory lacks does not come with a repeat; anything else may
+                # a directory of another tool that lacks a version's model won't get it; anything else may come
                 if self._how.on_conflict == "fail" and version.dst is None and not isinstance(ex, BadDirectory):
                     behind = behind or version.doc["version"]
 
@@ -243,9 +285,8 @@ class RegisteredModelImporter:
             version.problems += carriers.source(doc).problems  # an import may have been cut off before it was whole
         version.problems += self._doc["incomplete"].get(doc["version"], [])
         version.losses.update(["artifacts"] * bool(version.problems))
-        unlinked = self._doc.get("unlinked", {}).get(doc["version"], [])
-        version.problems += unlinked
-        version.losses.update(["links"] * bool(unlinked))
+        version.problems += version.unlinked
+        version.losses.update(["links"] * bool(version.unlinked))
         self.numbers[doc["version"]] = str(version.dst["version"])
         stage = doc["current_stage"] if self._how.names else version.dst.get("current_stage") or ""
         wanted = state_of(doc["description"], version.tags, base is not None, stage=stage)

@@ -36,10 +36,10 @@ def export_one_version(
         there = {"name": name, "version": number}  # none, or a broken one, which is written anew
     if (there["name"], there["version"]) != (name, number):
         raise BadInput(f"{directory.path} holds another prompt, version {there['version']} of '{there['name']}'.")
-    prompt = registry.prompt(name)
-    if number not in {str(version["version"]) for version in registry.versions(name)}:
+    prompt, exporter = registry.prompt(name), PromptExporter(tracking, registry, job, SCRIPT)
+    if number not in {str(version["version"]) for version in exporter.versions(name)}:
         raise BadInput(f"The prompt '{name}' has no version {number}.")
-    PromptExporter(tracking, registry, job, SCRIPT).export(prompt, lambda _: directory, only=[number], alone=True)
+    exporter.export(prompt, lambda _: directory, only=[number], alone=True)
 
 
 def export_prompt(prompt_name: str, prompt_version: str, output_dir: str, mlflow_client: Any = None) -> Any:

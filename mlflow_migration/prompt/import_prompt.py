@@ -22,7 +22,7 @@ from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.model.one_side import one_side
 from mlflow_migration.prompt.links import Links
 from mlflow_migration.prompt.prompt_exporter import PROMPT_FILE
-from mlflow_migration.prompt.prompt_importer import import_one_prompt, whole_of
+from mlflow_migration.prompt.prompt_importer import NOTHING_LACKING, import_one_prompt, whole_of
 
 Json = Dict[str, Any]
 
@@ -49,10 +49,9 @@ def import_one_version(
     version, whole = found["version"], found["whole"] or whole_of(found["version"])
     name, number = options.get("prompt_name") or version["name"], version["version"]
     aliases = {alias: of for alias, of in whole["aliases"].items() if of == number}
-    doc = {"model": whole["model"], "versions": [version], "aliases": aliases, "failed": [], "incomplete": {}}
+    doc = {**whole, "versions": [version], "aliases": aliases, "runs": found["runs"], **NOTHING_LACKING}
     job.progress.add_total(1)
-    doc = Links(tracking, id_map).translated(doc, whole["experiments"])
-    numbers = import_one_prompt(registry, job, doc, name, options, id_map, whole=False)
+    numbers = import_one_prompt(registry, job, doc, name, options, id_map, Links(tracking, id_map), whole=False)
     job.progress.advance()
     return name, numbers.get(number, "")
 

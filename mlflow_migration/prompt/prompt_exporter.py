@@ -7,7 +7,7 @@ import threading
 from typing import Any, Callable, Collection, Dict, List, Optional
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound
 from mlflow_migration.client.registry import (
     IS_PROMPT,
     MODEL_CONFIG,
@@ -17,14 +17,14 @@ from mlflow_migration.client.registry import (
     PromptRegistry,
     is_placeholder,
 )
-from mlflow_migration.client.tracking import Tracking, tag_dict
+from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_prompt
 from mlflow_migration.common.old_layouts import canonical_prompt
 from mlflow_migration.common.timestamp_utils import with_times
-from mlflow_migration.prompt.links import experiments_of
+from mlflow_migration.prompt.links import experiments_of, runs_of
 
 Json = Dict[str, Any]
 
@@ -44,7 +44,8 @@ class PromptExporter:
 
     def __init__(self, tracking: Tracking, registry: PromptRegistry, job: Job, script: str) -> None:
         self._tracking, self._registry, self._job, self._script = tracking, registry, job, script
-        self._names: Optional[Dict[str, str]] = None  # of all experiments by id, once a prompt names one
+        self._experiments: Optional[Dict[str, Json]] = None  # all by id, once a prompt names one
+        self._origins: Dict[str, str] = {}
         self._lock = threading.Lock()
 
     def export(
@@ -56,15 +57,15 @@ class PromptExporter:
         :param place: Gives the directory of a version by its number.
         :param only: Numbers of versions; default all.
         :param alone: Write into each file what belongs to the prompt as a whole too.
-        :return: That: ``registered_model``, ``info``, ``experiments``.
+        :return: That: ``registered_model``, ``experiments``, ``versions`` (numbers) and, if some failed, ``info``.
         """
         name, kind = prompt["name"], "prompt_version"
-        there = [version for version in self._registry.versions(name) if not is_placeholder(version)]
+        there = self.versions(name)
         chosen = [version for version in there if not only or str(version["version"]) in only]
         self._job.ledger.expect(kind, len(chosen))
         self._job.progress.add_total(len(chosen))
         fields = {key: value for key, value in prompt.items() if key != "latest_versions"}
-        experiments = {found: name for found in experiments_of(prompt) for name in self._name_of(found)}
+        experiments = {found: about for found in experiments_of(prompt) for about in self._experiment(found)}
         whole: Json = {"registered_model": with_times(fields), "experiments": experiments}
         aliases: Dict[str, List[str]] = {}
         for item in prompt.get("aliases") or ():
@@ -74,7 +75,8 @@ class PromptExporter:
             number = str(version["version"])
             version = {**version, "aliases": sorted(aliases.get(number, ()))}
             body = {"prompt": _readable(version), "model_version": version}
-            return self._save(place(number), {**body, **(whole if alone else {})})
+            runs = {run_id: origin for run_id in runs_of(version) for origin in self._origin(run_id)}
+            return self._save(place(number), {**body, **({"runs": runs} if runs else {}), **(whole if alone else {})})
 
         failed = []
         for outcome in self._job.executor.gather(save, chosen):
@@ -85,7 +87,14 @@ class PromptExporter:
                 failed.append(str(outcome.item["version"]))
                 self._job.failed(kind, key, outcome.error)
             self._job.progress.advance()
-        return {**whole, **({"info": {"failed_versions": [{"version": n} for n in failed]}} if failed else {})}
+        numbers = [str(version["version"]) for version in chosen if str(version["version"]) not in failed]
+        info = {"info": {"failed_versions": [{"version": number} for number in failed]}} if failed else {}
+        return {**whole, "versions": numbers, **info}
+
+    def versions(self, name: str) -> List[Json]:
+        """Return all versions of a prompt, sorted by number."""
+        # what an import has left in a gap of the numbers is no version of anybody's
+        return [version for version in self._registry.versions(name) if not is_placeholder(version)]
 
     def _save(self, directory: ExportDir, body: Json) -> str:
         """Write the file of a version if it is not there as it should be; return how that ended."""
@@ -93,19 +102,51 @@ class PromptExporter:
             there: Optional[Json] = read_prompt(directory)
         except BadDirectory:
             there = None  # none, or a broken one
-        if there == canonical_prompt(body):
+        new = canonical_prompt(body)
+        if there == new:
             return "unchanged"
+        if there is not None:
+            refuse_other(there["version"], new["version"], directory)
         if not self._job.dry_run:
             directory.write_json(PROMPT_FILE, envelope(self._script, body, tracking_uri=self._registry.uri))
         return "copied" if there is None else "updated"
 
-    def _name_of(self, experiment_id: str) -> List[str]:
-        """Return the name of an experiment, in a list that is empty if there is none of that id."""
+    def _experiment(self, experiment_id: str) -> List[Json]:
+        """Return what names an experiment for ever, in a list that is empty if there is none of that id."""
         with self._lock:
-            if self._names is None:
+            if self._experiments is None:
                 pages = self._tracking.search_experiments()
-                self._names = {found["experiment_id"]: found["name"] for page in pages for found in page}
-        return [self._names[experiment_id]] if experiment_id in self._names else []
+                self._experiments = {found["experiment_id"]: found for page in pages for found in page}
+            found = self._experiments.get(experiment_id)
+        return [{key: found[key] for key in ("name", "creation_time") if key in found}] if found else []
+
+    def _origin(self, run_id: str) -> List[str]:
+        """Return the run that a run was imported from, in a list that is empty if it was not."""
+        with self._lock:
+            known = self._origins.get(run_id)
+        if known is None:
+            try:
+                known = tag_dict(self._tracking.run(run_id)["data"].get("tags")).get(RUN_KEY, "")
+            except NotFound:
+                known = ""
+            with self._lock:
+                self._origins[run_id] = known
+        return [known] if known else []
+
+
+def refuse_other(there: Json, new: Json, directory: ExportDir) -> None:
+    """Refuse to write over what a directory has of another server, or of a prompt that was deleted since.
+
+    :param there: A version or a prompt as the directory has it.
+    :param new: The one of that name and number that is to be written.
+    :raises BadInput: They are two.
+    """
+    old, now = there.get("creation_timestamp"), new.get("creation_timestamp")
+    if old and now and str(old) != str(now):
+        raise BadInput(
+            f"{directory.path} holds another '{new['name']}', of another server or deleted since;"
+            " export into an empty directory"
+        )
 
 
 def _readable(version: Json) -> Json:
@@ -136,5 +177,5 @@ def _readable(version: Json) -> Json:
 def _parsed(text: Optional[str]) -> Any:
     try:
         return None if text is None else json_codec.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text  # whoever wrote it; the tag itself is in the file as it is

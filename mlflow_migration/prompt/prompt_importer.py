@@ -11,9 +11,13 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.model.carriers import Source
 from mlflow_migration.model.destination import PROMPT, VersionSettings
 from mlflow_migration.model.model_importer import RegisteredModelImporter
+from mlflow_migration.prompt.links import Links
 from mlflow_migration.run.import_run import settings_of
 
 Json = Dict[str, Any]
+
+
+NOTHING_LACKING: Mapping[str, Any] = {"failed": [], "lacking": [], "incomplete": {}, "is_whole": True}
 
 
 class _Templates:
@@ -38,18 +42,27 @@ def whole_of(version: Json) -> Json:
     """Return what belongs to a prompt as a whole, as far as a version's file of another tool tells."""
     model = {"name": version["name"], "description": "", "tags": {IS_PROMPT: "true"}}
     aliases = dict.fromkeys(version["aliases"], version["version"])
-    return {"model": model, "aliases": aliases, "failed": [], "experiments": {}}
+    return {"model": model, "aliases": aliases, "failed": [], "numbers": [], "experiments": {}}
 
 
 def import_one_prompt(
-    registry: PromptRegistry, job: Job, doc: Json, name: str, options: Mapping[str, Any], id_map: IdMap, whole: bool
+    registry: PromptRegistry,
+    job: Job,
+    doc: Json,
+    name: str,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+    links: Links,
+    whole: bool,
 ) -> Dict[str, str]:
     """Import a prompt, and record it and its versions.
 
     :param registry: The destination's prompts.
-    :param doc: The prompt, in the shape of :func:`read_model`.
+    :param doc: The prompt, in the shape of :func:`read_model`, with ``lacking`` (numbers of versions that are not here
+        as they should be), ``experiments`` and ``runs``, which are for ``links``.
     :param name: Its name at the destination.
     :param options: Those of the command.
+    :param links: Finds what the ids in tags have become.
     :param whole: It is the prompt with all its versions: what belongs to the prompt itself is brought up to date too.
     :return: The destination's numbers by those of the source, of the versions that are there now.
     :raises BadInput: The destination has a model of that name.
@@ -59,9 +72,16 @@ def import_one_prompt(
         options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always", of_model=whole
     )
     importer = RegisteredModelImporter(registry, job, settings_of(options), how, id_map, name, PROMPT)
-    conflicts = importer.prepare(doc, anew=delete)
-    if delete and doc["failed"]:
-        conflicts = [f"the destination's prompt is not deleted, as version {', '.join(doc['failed'])} is not here"]
+    conflicts = importer.prepare(
+        doc, anew=delete, translate=lambda tags, there: links.translated(tags, there, doc["experiments"], doc["runs"])
+    )
+    if delete:
+        kept = "the destination's prompt is not deleted, as"
+        conflicts += [f"{kept} version {number} is not here as it should be" for number in doc["lacking"]]
+        without = [version["version"] for version in doc["versions"] if PROMPT_TEXT not in version["tags"]]
+        conflicts += [f"{kept} version {number} has no template" for number in without]
+        if not (doc["versions"] and doc["is_whole"]):
+            conflicts.append(f"{kept} {'its export failed' if doc['versions'] else 'no version of it is here'}")
     if conflicts:
         importer.refuse(conflicts)
         return {}

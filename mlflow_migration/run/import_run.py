@@ -41,8 +41,11 @@ def destination_experiment(tracking: Tracking, job: Job, name: str, tags: Mappin
     """Return the destination's experiment, created if absent; None in a dry run that would create it.
 
     :param tags: Its tags if it is created.
+    :raises BadInput: It is deleted.
     """
     there = tracking.experiment_by_name(name)
+    if there is not None and there.get("lifecycle_stage") == "deleted":
+        raise BadInput(f"The destination's experiment '{name}' is deleted; restore it or name another one.")
     if there is None and not job.dry_run:
         there = tracking.experiment(tracking.create_experiment(name, tags))
         there["created"] = True
@@ -74,8 +77,6 @@ def import_one_run(
     job.ledger.expect("run", 1)
     job.progress.add_total(1)
     experiment = destination_experiment(tracking, job, experiment_name, {})
-    if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
-        raise BadInput(f"The destination's experiment '{experiment_name}' is deleted; restore it or name another one.")
     experiment_id = str((experiment or {}).get("experiment_id", ""))
     models = model_importer(tracking, job, experiment_id, id_map, settings)
     runs = RunImporter(tracking, job, settings, experiment_id, id_map, models)

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
-from mlflow_migration.client.errors import MlflowExportImportException, describe
+from mlflow_migration.client.errors import MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifact_stores import File, Presence, run_store
 from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files
@@ -114,6 +114,28 @@ class RunExporter:
         finally:
             for each in metrics.values():
                 each.discard()
+
+    def export_by_id(self, run_ids: Sequence[str]) -> Dict[str, Json]:
+        """Export runs by their ids, and record each that the server has.
+
+        :return: The runs, as REST returned them, by id.
+        """
+        runs: Dict[str, Json] = {}
+        for outcome in self._job.executor.gather(self._tracking.run, run_ids):
+            if isinstance(outcome.error, NotFound):
+                continue
+            if outcome.error is not None:
+                self.failed.append(outcome.item)
+                self._job.ledger.expect("run", 1)
+                self._job.failed("run", outcome.item, outcome.error)
+                continue
+            runs[outcome.item] = outcome.get()
+            # a search leaves these out, and the fingerprint must be the same whichever way the run was read
+            (runs[outcome.item].get("inputs") or {}).pop("model_inputs", None)
+        self._job.ledger.expect("run", len(runs))
+        self._job.progress.add_total(len(runs))
+        self.export(list(runs.values()))
+        return runs
 
     def _take(self, changed: Sequence[_Work], metrics: Mapping[str, RunMetrics]) -> None:
         keys = {item.run_id: [m["key"] for m in (item.run.get("data") or {}).get("metrics") or ()] for item in changed}

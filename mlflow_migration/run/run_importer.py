@@ -35,6 +35,7 @@ Json = Dict[str, Any]
 
 PARENT = "mlflow.parentRunId"
 RELATIVES = (PARENT, "mlflow.rootRunId")
+Others = Callable[[str, Iterable[str]], Iterable[ModelImporter]]
 _ID_TAGS = frozenset({*RELATIVES, "mlflow.log-model.history"})
 
 
@@ -86,6 +87,7 @@ class _Run:
     problems: List[str] = field(default_factory=list)
     losses: Set[str] = field(default_factory=set)
     missing: List[str] = field(default_factory=list)
+    partial: bool = False  # nothing is lost, but a later export may bring more
 
     @property
     def dst_id(self) -> str:
@@ -141,6 +143,7 @@ class RunImporter:
         self.only_copies = True
         """Whether the experiment had no runs but those that imports have made."""
         models.run_ids = self.ids
+        self._others: Others = lambda src_id, links: ()
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -169,6 +172,34 @@ class RunImporter:
             self.only_copies = False
         self._note_relatives(run_id, tags)
 
+    def share(self, run_ids: Dict[str, str], model_ids: Dict[str, str], others: Others) -> None:
+        """Let runs and logged models refer to those that are imported into other experiments at the same time.
+
+        :param run_ids: Destination run ids by source run id, of all these experiments; those known here are added.
+        :param model_ids: Those of logged models, likewise.
+        :param others: Gives the importers of the models that a run has measured, or links to.
+        """
+        run_ids.update(self.ids)
+        model_ids.update(self._models.ids)
+        self.ids = self._models.run_ids = run_ids
+        self._models.ids = model_ids
+        self._others = others
+
+    def _importers(self, src_id: str, links: Iterable[str] = ()) -> List[ModelImporter]:
+        return [self._models, *(models for models in self._others(src_id, links) if models is not self._models)]
+
+    def recognise(self, src_ids: Iterable[str]) -> None:
+        """Let others refer to runs that the experiment itself has, although they are not imported now."""
+        for src_id in src_ids:
+            if src_id in self._by_id:
+                self.ids.setdefault(src_id, src_id)
+
+    def outputs_of(self, src_id: str) -> List[str]:
+        """Return the ids of the logged models that the destination's run has as outputs."""
+        there = self._find(src_id)
+        outputs = [] if there is None else canonical(_unpacked(there))["model_outputs"]
+        return [output["model_id"] for output in outputs]
+
     def has_any(self, src_ids: Iterable[str]) -> bool:
         """Tell whether any of these runs is one of the experiment's own: what is imported comes from here."""
         return any(src_id in self._by_id for src_id in src_ids)
@@ -191,7 +222,8 @@ class RunImporter:
             return False
         doc = read_run(source)
         links = [link["model_id"] for link in doc["model_outputs"] + doc["model_inputs"]]
-        return self._models.waited_for(src_id, links)
+        importers = self._importers(src_id, links)
+        return any(models.waited_for(src_id, links, models is self._models) for models in importers)
 
     # -- one run ------------------------------------------------------------------------------------------------
 
@@ -220,7 +252,8 @@ class RunImporter:
 
     def _import_models(self, src_id: str, dst: Json) -> None:
         outputs = (dst.get("outputs") or {}).get("model_outputs") or ()
-        self._models.import_for_run(src_id, [output["model_id"] for output in outputs])
+        self._models.link(src_id, [output["model_id"] for output in outputs])
+        self._models.import_for_run(src_id)
 
     def _info(self, source: ExportDir) -> Json:
         info = read_info(source, RUN_FILE)
@@ -547,7 +580,12 @@ class RunImporter:
         for links in ("model_outputs", "model_inputs"):
             doc[links] = [{**link, "model_id": ids[link["model_id"]]} for link in doc[links] if link["model_id"] in ids]
         for link in run.doc["model_outputs"] + run.doc["model_inputs"]:
-            if link["model_id"] not in ids:
+            if link["model_id"] in ids:
+                continue
+            if link["model_id"] in self._models.left_out:
+                run.partial = True
+                run.problems.append(f"the export was not to take the logged model {link['model_id']}")
+            else:
                 run.lost("logged-models", f"the logged model {link['model_id']} is not at the destination")
         return doc
 
@@ -582,7 +620,8 @@ class RunImporter:
         for path, ex in uploads.send([name[len("artifact:") :] for name in todo.write if name.startswith("artifact:")]):
             run.lost("artifacts", f"artifact {path}: {describe(ex)}", f"artifact:{path}")
             self._job.lost("artifact", f"{run.src_id}/{path}", ex, "artifacts")
-        self._models.log_metrics(run.src_id, run.dst_id)
+        for models in self._importers(run.src_id):
+            models.log_metrics(run.src_id, run.dst_id)
         self._finish(run, todo, there)
 
     def _write_links(self, run: _Run, todo: Plan, writer: RunWriter) -> None:
@@ -624,6 +663,7 @@ class RunImporter:
 
     def _record(self, run: _Run, todo: Plan, wanted: State, base: Optional[State]) -> None:
         inherited = run.doc["tags"].get(RUN_KEY)
+        losses = sorted({*run.losses, "logged-models"} if run.partial else run.losses)
         if not self._job.dry_run:
             self._id_map.record(
                 "run", self._experiment_id, run.src_id, run.dst_id, fingerprint=run.fingerprint,
@@ -632,7 +672,7 @@ class RunImporter:
                 original=original(run.doc["info"], "experiment_id", "artifact_uri"),
                 options=run.options,
                 **({"inherited": inherited} if inherited else {}),
-                **({"losses": sorted(run.losses)} if run.losses else {}),
+                **({"losses": losses} if losses else {}),
             )  # fmt: skip
         self._job.ledger.record(
             "run", self._status(run, todo), run.src_id, dst_id=run.dst_id, name=run.doc["info"].get("run_name"),

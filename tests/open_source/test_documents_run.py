@@ -19,6 +19,7 @@ from tests.support.servers import Server, clean_environment
 
 DOCUMENTS = ("single.md", "bulk.md", "copy.md", "governance.md", "tools.md")
 SHOWN_RUN = "6b8f1c2a9d3e4f5061728394a5b6c7d8"
+SHOWN_MODEL = "m-204983abc3e84c1b963532003144eee5"
 EXPERIMENT = "sklearn-wine"
 
 
@@ -57,7 +58,9 @@ class Stage:
 
     source: Server
     destination: Server
+    experiment_id: str
     run_id: str
+    model_id: str
     suffix: str
     folder: Path
 
@@ -69,7 +72,9 @@ class Stage:
         """A block of a document, for these servers."""
         text = text.replace("http://localhost:5000", self.source.uri)
         text = text.replace("http://localhost:5001", self.destination.uri)
-        return self.name(text).replace(SHOWN_RUN, self.run_id).replace("/tmp/export", str(self.folder))
+        text = text.replace("--experiment-ids 1 ", f"--experiment-ids {self.experiment_id} ")
+        text = self.name(text).replace(SHOWN_RUN, self.run_id).replace(SHOWN_MODEL, self.model_id)
+        return text.replace("/tmp/export", str(self.folder))
 
 
 @pytest.fixture
@@ -95,7 +100,14 @@ def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
     body = {"name": prompt, "source": "dummy-source", "description": "first", "tags": [is_prompt, text]}
     _post(source, "model-versions/create", body)
     _post(source, "registered-models/alias", {"name": prompt, "alias": "production", "version": "1"})
-    return Stage(source, destination, run_id, suffix, tmp_path)
+    (tmp_path / "wine.csv").write_text("alcohol\n13.2\n12.8\n", encoding="utf-8")
+    (tmp_path / "quality.csv").write_text("quality\n0.5\n0.75\n", encoding="utf-8")
+    model = {"experiment_id": experiment_id, "name": "model", "source_run_id": run_id}
+    model_id = _post(source, "logged-models", model)["model"]["info"]["model_id"]
+    _post(source, "runs/outputs", {"run_id": run_id, "models": [{"model_id": model_id, "step": 0}]})
+    measured = {"key": "rmse", "value": 0.9, "timestamp": 1_700_000_000_000, "step": 0, "model_id": model_id}
+    _post(source, "runs/log-batch", {"run_id": run_id, "metrics": [measured]})
+    return Stage(source, destination, experiment_id, run_id, model_id, suffix, tmp_path)
 
 
 def _run(block: Block, stage: Stage) -> None:
@@ -137,11 +149,14 @@ def _check_copies(stage: Stage) -> None:
     ).json()["registered_model"]
     assert found["aliases"] == [{"alias": "champion", "version": "1"}]
     assert set(_runs(destination, stage.name("sklearn-wine-models"))) == {"sweep"}
+    assert set(_runs(destination, stage.name("sklearn-wine-logged-model"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-production"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-copied-models"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-deep"))) == {"sweep"}
     there = _prompts(destination, stage.name("sklearn-wine-prompt"))
     assert there == [stage.name("sklearn-wine-prompt"), stage.name("sklearn-wine-prompt-alone")]
+    # the model had none, and got one
+    assert (stage.folder / "versions.csv").read_text(encoding="utf-8") == "model,version,run_id,error\n"
     assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}
@@ -180,9 +195,14 @@ def _check_files(stage: Stage) -> None:
     written = json.loads((stage.folder / "experiment" / "experiment.json").read_text(encoding="utf-8"))
     assert _shape(written["info"], 1) == _shape(experiment["info"], 1)
     assert list(written["mlflow"]) == list(experiment["mlflow"])
+    written = json.loads((stage.folder / "good_models" / "logged_models.json").read_text(encoding="utf-8"))
+    listed = shown[4]
+    assert set(written["info"]) == set(listed["info"]) - {"skipped_logged_models"}
+    assert set(written["mlflow"]["experiments"][0]) == set(listed["mlflow"]["experiments"][0])
+    assert [len(written["mlflow"]["experiments"][0][kind]) for kind in ("logged_models", "runs")] == [1, 1]
     written = json.loads((stage.folder / "model" / "model.json").read_text(encoding="utf-8"))
-    model = shown[4]["mlflow"]["registered_model"]
-    assert set(written["info"]) == set(shown[4]["info"]) - {"version_models"}
+    model = shown[5]["mlflow"]["registered_model"]
+    assert set(written["info"]) == set(shown[5]["info"]) - {"version_models"}
     assert set(written["mlflow"]["registered_model"]) == set(model)
     assert set(written["mlflow"]["registered_model"]["versions"][0]) == set(model["versions"][0])
     written = json.loads((stage.folder / "version" / "version.json").read_text(encoding="utf-8"))

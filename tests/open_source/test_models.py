@@ -203,7 +203,11 @@ def test_selection(moves: ModelMoves, experiment_name: str) -> None:
     counts = moves.export(experiment_name, "--versions", f"{numbers['nested']},{numbers['at_root']}", to="a")
     assert counts["model_version"] == {"copied": 2, "skipped": everything - 2}
     only = sorted(int(numbers[kind]) for kind in ("nested", "at_root"))
-    moves.load(experiment_name, frm="a")
+    command = moves.command(experiment_name, "--verbose", frm="a")
+    shown = moves.script(*command, env={"MLFLOW_TRACKING_URI": moves.dst.uri}).stdout
+    assert [line.split()[:2] for line in shown.partition("version    current_stage")[2].splitlines()[2:4]] == [
+        [numbers["nested"], "Production"], [numbers["at_root"], "None"],
+    ]  # fmt: skip
     assert moves.differences(experiment_name, experiment_name, only=only) == []
     counts = moves.export(experiment_name, "--stages", "production,Archived", to="b")
     assert counts["model_version"] == {"copied": 2, "skipped": everything - 2}

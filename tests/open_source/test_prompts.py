@@ -79,6 +79,9 @@ def test_everything(
     for more in ((), ("--report-dir", tmp_path / "elsewhere")):
         assert moves.load(*more) == {"prompt": {"unchanged": 3}, "prompt_version": {"unchanged": 5}}, more
         assert moves.differences(name) == []
+    # an import of one version does not make the others forget what they were
+    moves.run(0, "export-prompt", "--prompt-name", name, "--prompt-version", "1", "--output-dir", tmp_path / "one")
+    moves.run(1, "import-prompt", "--input-dir", tmp_path / "one", "--report-dir", moves.report)
     moves.src.alias(name, "production", numbers[0])
     moves.src.version(f"{name}-3", CHAT)
     moves.src.tag(name, "team", "another")
@@ -98,7 +101,6 @@ def test_everything(
 
 def test_mlflow_reads_what_arrives(moves: PromptMoves, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What MLflow's client has registered it loads from the destination, by number and by alias, the same."""
-    import mlflow
     from mlflow import MlflowClient
     from pydantic import BaseModel
 
@@ -138,7 +140,6 @@ def test_mlflow_reads_what_arrives(moves: PromptMoves, name: str, monkeypatch: p
     assert import_prompts(str(moves.home / "export"), mlflow_client=dst) == {
         "total_prompts": 2, "successful_imports": 2, "failed_imports": 0, "skipped_imports": 0,
     }  # fmt: skip
-    assert mlflow.__version__
 
 
 def test_ids_in_tags_become_those_of_the_destination(moves: PromptMoves, name: str, tmp_path: Path) -> None:
@@ -163,6 +164,19 @@ def test_ids_in_tags_become_those_of_the_destination(moves: PromptMoves, name: s
     assert _tags(moves.dst.rest.model(name))["_mlflow_experiment_ids"] == f",{there['experiment_id']},"
     assert _tags(moves.dst.versions(name)[1])["mlflow.prompt.run_ids"] == run_there != run
     assert moves.load() == {"prompt": {"unchanged": 1}, "prompt_version": {"unchanged": 1}}
+    # another name for the experiment changes nothing, and what is there stays where it can't be told what it was
+    moves.src.rest.post("experiments/update", {"experiment_id": source.id, "new_name": f"{name}-renamed"})
+    moves.export(name)
+    assert moves.load() == {"prompt": {"unchanged": 1}, "prompt_version": {"unchanged": 1}}
+    assert moves.load("--report-dir", tmp_path / "other", status=1)["prompt"] == {"incomplete": 1}
+    assert _tags(moves.dst.rest.model(name))["_mlflow_experiment_ids"] == f",{there['experiment_id']},"
+    # and back home
+    home = PromptMoves(moves.script, moves.servers[1], moves.servers[0], tmp_path / "home")
+    home.home.mkdir()
+    home.export(name)
+    back = home.load("--on-destination-change", "overwrite", "--accept-loss", "links")
+    assert back["prompt_version"] == {"unchanged": 1}
+    assert _tags(moves.src.versions(name)[1])["mlflow.prompt.run_ids"] == run
 
 
 def test_conflicts_deletion_and_one_version(moves: PromptMoves, name: str, tmp_path: Path) -> None:
@@ -195,11 +209,101 @@ def test_conflicts_deletion_and_one_version(moves: PromptMoves, name: str, tmp_p
     assert _tags(moves.dst.rest.model(f"{name}-copy"))["team"] == "the best"
     moves.load("--delete-prompt", status=1)  # the other is a model, and stays
     assert moves.differences(name) == []
-    assert moves.load("--delete-prompt", status=1)["prompt_version"] == {"copied": len(numbers)}
-    assert moves.differences(name) == []
     missing = moves.run(0, *one[:4], "77", *one[5:6], tmp_path / "other", status=2).stderr
     assert f"The prompt '{name}' has no version 77" in missing
     assert not (tmp_path / "other").exists()
+
+
+def test_what_is_lost_is_told_and_comes_with_a_repeat(moves: PromptMoves, name: str) -> None:
+    """A directory that is not whole: no number is given away, nothing is deleted, and the rest arrives later."""
+    moves.src.create(name)
+    for text in ("one", "two", "three"):
+        moves.src.version(name, text)
+    moves.export(name)
+    place, summary = moves.home / "export" / f"{name}_v2", moves.home / "export" / "prompts_summary.json"
+    whole = (place / "prompt.json").read_text()
+    (place / "prompt.json").write_text("{")
+    moves.dst.create(name)
+    moves.dst.version(name, "somebody else's")
+    deleting = moves.load("--delete-prompt", "--on-version-conflict", "skip", status=1)
+    assert deleting == {"prompt": {"failed": 1}, "prompt_version": {"failed": 3}}
+    assert "is not deleted, as version 2 is not here as it should be" in moves.reasons()
+    assert [_tags(version)["mlflow.prompt.text"] for version in moves.dst.versions(name).values()] == [
+        "somebody else's"
+    ]
+    moves.dst.rest.call("DELETE", "/api/2.0/mlflow/registered-models/delete", json={"name": name})
+    for damage in ("{", None):
+        if damage is None:
+            (place / "prompt.json").unlink()
+        assert moves.load(status=1)["prompt_version"] in ({"copied": 1, "failed": 2}, {"unchanged": 1, "failed": 2})
+        assert "it has to wait for version 2" in moves.reasons()
+        assert list(moves.dst.versions(name)) == [1]
+    # a second export was cut off before it wrote its summary
+    moves.src.version(name, "four")
+    before = summary.read_text()
+    moves.export(name)
+    assert json.loads((place / "prompt.json").read_text())["mlflow"] == json.loads(whole)["mlflow"]
+    summary.write_text(before)
+    assert moves.load(status=1)["prompt_version"] == {"unchanged": 1, "copied": 2, "failed": 1}
+    assert "prompts_summary.json does not list it" in moves.reasons()
+    moves.export(name)
+    assert moves.load()["prompt_version"] == {"unchanged": 3, "copied": 1}
+    assert moves.differences(name) == []
+    # a prompt that failed to be exported stays so until it is exported
+    doc = json.loads(summary.read_text())
+    doc["mlflow"]["failed_prompts"] = [name]
+    summary.write_text(json.dumps(doc))
+    moves.src.create(f"{name}-2")
+    moves.export(f"{name}-2")
+    assert moves.load(status=1)["prompt"] == {"failed": 1, "unchanged": 1, "copied": 1}
+    assert moves.load("--delete-prompt", status=1)["prompt_version"] == {"failed": 4}
+    assert moves.differences(name) == []
+    # whoever gave a number away on purpose can go on
+    moves.dst.rest.call("DELETE", "/api/2.0/mlflow/registered-models/delete", json={"name": name})
+    (place / "prompt.json").write_text("{")
+    moves.export(f"{name}-2")
+    doc["mlflow"]["failed_prompts"] = []
+    summary.write_text(json.dumps(doc))
+    assert moves.load("--accept-loss", "versions")["prompt_version"] == {"copied": 3, "skipped": 1}
+    moves.src.tag(name, "team", "new")
+    moves.export(f"{name}*")
+    assert moves.load(status=1) == {
+        "prompt": {"updated": 1, "unchanged": 1}, "prompt_version": {"unchanged": 3, "failed": 1}
+    }  # fmt: skip
+    assert "number 2 was passed when it was not in the directory" in moves.reasons()
+    assert moves.load("--on-version-conflict", "renumber")["prompt_version"] == {"unchanged": 3, "copied": 1}
+    assert sorted(moves.dst.versions(name)) == [1, 3, 4, 5]
+
+
+def test_directories_of_two_servers_are_not_mixed(moves: PromptMoves, name: str, tmp_path: Path) -> None:
+    for side in (moves.src, moves.dst):
+        side.create(name)
+        side.version(name, f"of {side.rest.uri}")
+    moves.export(name)
+    one = ("--prompt-name", name, "--prompt-version", "1", "--output-dir", tmp_path / "one")
+    moves.run(0, "export-prompt", *one)
+    assert "export into an empty directory" in moves.run(1, "export-prompt", *one, status=1).stdout
+    bulk = ("export-prompts", "--prompts", name, "--output-dir", moves.home / "export")
+    assert "export into an empty directory" in moves.run(1, *bulk, status=1).stdout
+    (moves.home / "export" / "prompts_summary.json").unlink()
+    assert "export into an empty directory" in moves.run(1, *bulk, status=1).stdout
+    (moves.home / "export" / "prompts_summary.json").write_text("{")
+    assert "export into an empty directory" in moves.run(0, *bulk, status=2).stderr
+
+
+def test_odd_names_and_values(moves: PromptMoves, name: str) -> None:
+    """Names that no filter string can hold, versions that are none of prompts, texts that are no JSON."""
+    both = f"{name} 'single' \"double\" %"
+    end = f"{name}-end\\"
+    for odd in (both, end, both.replace("'", "_")):
+        moves.src.create(odd)
+        moves.src.version(odd, f"text of {odd}", more={"_mlflow_prompt_response_format": "[" * 5000})
+    assert moves.export(f"{name}*") == {"prompt": {"copied": 3}, "prompt_version": {"copied": 3}}
+    assert moves.load() == {"prompt": {"copied": 3}, "prompt_version": {"copied": 3}}
+    assert moves.load() == {"prompt": {"unchanged": 3}, "prompt_version": {"unchanged": 3}}
+    for odd in (both, end):
+        version = moves.dst.rest.get("model-versions/get", {"name": odd, "version": "1"})["model_version"]
+        assert _tags(version)["mlflow.prompt.text"] == f"text of {odd}"
 
 
 def test_what_other_tools_have_written(moves: PromptMoves, name: str) -> None:

@@ -219,7 +219,7 @@ def test_the_umbrella_lists_every_command_with_its_line():
     result = CliRunner().invoke(umbrella.main, ["--help"], terminal_width=120)
     assert result.exit_code == 0
     for name, entry in umbrella.COMMANDS.items():
-        assert re.search(rf"^  {name} +{re.escape(entry.help)}$", result.output, re.MULTILINE)
+        assert re.search(rf"^  {name}\s+{re.escape(entry.help)}$", result.output, re.MULTILINE)
 
 
 def test_the_umbrella_tells_its_version_and_refuses_what_it_does_not_know():
@@ -238,7 +238,7 @@ def test_every_command_is_named_and_helped_alike(name):
         assert param.help, param.name
     result = CliRunner().invoke(umbrella.main, [name, "--help"])
     assert result.exit_code == 0
-    assert f"Usage: mlflow-migration {name} [OPTIONS]" in result.output
+    assert f"Usage: mlflow-migration {name} [OPTIONS]" in " ".join(result.output.split())
 
 
 def seconds_and_output(args):

@@ -139,6 +139,7 @@ def test_release_1_2_0_of_server_2_22():
         },
         "runs": [IDS_2_22[3], IDS_2_22[2], IDS_2_22[1], IDS_2_22[0]],
         "logged_models": [],
+        "left_out_models": [],
         "failed_runs": [],
     }
     runs = runs_in(name)
@@ -186,6 +187,7 @@ def test_release_1_2_0_of_server_3_17():
         },
         "runs": [of_model, IDS_3_17[3], IDS_3_17[2], IDS_3_17[1], IDS_3_17[0]],
         "logged_models": [],
+        "left_out_models": [],
         "failed_runs": [],
     }
     expected = expected_of_release(IDS_3_17, TIMES_3_17, {"m": 1795487980415})
@@ -218,6 +220,7 @@ def test_years_ago_everything_was_a_list():
         },
         "runs": [A, B],
         "logged_models": [],
+        "left_out_models": [],
         "failed_runs": [],
     }
     runs = runs_in("bare_lists")
@@ -267,6 +270,7 @@ def test_runs_right_below_the_experiment():
         },
         "runs": [D],
         "logged_models": [],
+        "left_out_models": [],
         "failed_runs": ["f" * 32],
         "permissions": {
             "permission_levels": [],
@@ -309,6 +313,7 @@ def test_runs_and_models_in_directories_of_their_own():
         },
         "runs": [E],
         "logged_models": [MODEL],
+        "left_out_models": [],
         "failed_runs": [],
     }
     assert runs_in("runs_apart") == {
@@ -339,6 +344,7 @@ def test_the_answer_of_a_server():
         },
         "runs": [],
         "logged_models": [],
+        "left_out_models": [],
         "failed_runs": [],
     }
 

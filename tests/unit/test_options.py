@@ -1,6 +1,7 @@
 """Options: what their texts become, and that the documentation has them."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from mlflow_migration.common import cli, options, umbrella
 from mlflow_migration.common.cli import Command, command
+from mlflow_migration.tools import set_model_signature
 from tests.support.stub import Reply, Stub, error, missing_route
 
 
@@ -155,7 +157,7 @@ def test_options_md_is_up_to_date():
 
 
 def test_every_option_is_used_by_a_command():
-    used = {param.name for name in umbrella.COMMANDS for param in umbrella.load(name).params}
+    used = {param.name for name in umbrella.ALL for param in umbrella.load(name).params}
     assert set(options.OPTIONS) - used == set()
 
 
@@ -221,6 +223,7 @@ VERSION = {"name": "m", "version": "1", "creation_timestamp": 2, "source": f"run
 
 
 PROMPT = {"name": "prompt", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
+MODEL = {"info": {"model_id": "m-1", "experiment_id": "7", "name": "m", "status": "LOGGED_MODEL_READY"}}
 
 
 def answer(request):
@@ -232,9 +235,12 @@ def answer(request):
         if name not in ("here", "gone"):
             return error(404, "RESOURCE_DOES_NOT_EXIST")
         return Reply({"experiment": {**experiment, "lifecycle_stage": "deleted" if name == "gone" else "active"}})
-    if route == "users/get" or "logged-models" in route:
+    if route == "users/get":
         return missing_route()
-    versions = [{"name": "prompt", "version": "1"}] if "prompt" in str(request.query) else [VERSION]
+    versions = [{**PROMPT, "version": "1"}] if "prompt" in str(request.query) else [VERSION]
+    versions = [] if "none" in str(request.query) else versions
+    if route.startswith("logged-models/m-"):
+        return Reply({"model": MODEL})
     return Reply(
         {
             "experiments/search": {"experiments": [experiment]},
@@ -245,6 +251,8 @@ def answer(request):
             "registered-models/get": {"registered_model": PROMPT if "prompt" in str(request.query) else {"name": "m"}},
             "registered-models/search": {"registered_models": [PROMPT]},
             "model-versions/search": {"model_versions": versions},
+            "logged-models/search": {"models": [MODEL]} if request.json.get("experiment_ids") == ["7"] else {},
+            "logged-models": {"model": MODEL},
             "model-versions/create": {"model_version": {"name": "there", "version": "1"}},
             "registered-models/create": {"registered_model": {"name": "there"}},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
@@ -259,8 +267,9 @@ def server():
 
 
 @pytest.fixture
-def arguments(server, tmp_path):
+def arguments(server, tmp_path, monkeypatch):
     """What each command is called with, and with what else."""
+    monkeypatch.setattr(set_model_signature, "_inferred", lambda *_: {"inputs": "[]"})  # a skinny MLflow can't
     (tmp_path / "run").mkdir()
     (tmp_path / "experiment" / RUN["info"]["run_id"]).mkdir(parents=True)
     run = json.dumps({"info": {}, "mlflow": {"info": RUN["info"], "params": {"p": "1"}, "tags": {}, "metrics": {}}})
@@ -280,6 +289,17 @@ def arguments(server, tmp_path):
     prompt = json.dumps({"mlflow": {"prompt": {"name": "prompt", "version": 2, "template": "t"}}})
     (tmp_path / "prompts" / "prompt_v2" / "prompt.json").write_text(prompt)
     (tmp_path / "prompts" / "prompts_summary.json").write_text("{}")
+    bulk = tmp_path / "bulk"
+    shutil.copytree(tmp_path / "model", bulk / "models" / "m")
+    shutil.copytree(tmp_path / "experiment", bulk / "experiments" / "7")
+    (tmp_path / "sample.csv").write_text("a\n1.5\n")
+    (tmp_path / "rewriters.py").write_text("def rewrite_model(dct, dir):\n    dct['mlflow']['more'] = 1\n")
+    version_model = ["--model-uri", tmp_path / "version" / "version_model"]
+    (tmp_path / "logged" / "m-1").mkdir(parents=True)
+    for place in (tmp_path / "logged", tmp_path / "logged" / "m-1"):
+        (place / "logged_model.json").write_text(json.dumps({"mlflow": {"model_id": "m-1", "name": "m"}}))
+    listed = {"experiments": [{"id": "7", "name": "there", "logged_models": ["m-1"]}]}
+    (tmp_path / "logged" / "logged_models.json").write_text(json.dumps({"mlflow": listed}))
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -295,6 +315,10 @@ def arguments(server, tmp_path):
             [*both, "--experiment", "here"],
             [*both, "--experiment", "gone", "--export-deleted-experiments"],
         ],
+        "export-logged-model": [[*one, "--model-id", "m-1", "--output-dir", tmp_path / "out"]],
+        "import-logged-model": [[*one, "--experiment-name", "there", "--input-dir", tmp_path / "logged"]],
+        "export-logged-models": [[*one, "--experiment-ids", "all", "--output-dir", tmp_path / "out"]],
+        "import-logged-models": [[*one, "--input-dir", tmp_path / "logged"]],
         "export-model": [[*one, "--model", "m", "--output-dir", tmp_path / "out"]],
         "import-model": [
             [*one, "--model", "there", "--experiment-name", "there", "--input-dir", tmp_path / "model", "--dry-run"]
@@ -313,11 +337,21 @@ def arguments(server, tmp_path):
         "copy-model-version": [
             [*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]
         ],
+        "list-registered-models": [one],
+        "get-model-signature": [[*one, *version_model]],
+        "set-model-signature": [[*one, *version_model, "--input-file", tmp_path / "sample.csv"]],
+        "list-model-versions-without-signatures": [[*one, "--filter", "run_id = 'none'"]],
+        "find-artifacts": [[*one, "--run-id", RUN["info"]["run_id"], "--target", "MLmodel"]],
+        "filter_one_model": [
+            ["--input-dir", bulk, "--output-dir", tmp_path / "out", "--src-model", "m"],
+            ["--input-dir", bulk, "--output-dir", tmp_path / "out2", "--src-model", "m", "--dst-model", "n"],
+        ],
+        "rewrite_export": [["--input-dir", bulk, "--custom-rewriters-module", tmp_path / "rewriters.py"]],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }
 
 
-@pytest.mark.parametrize("name", umbrella.COMMANDS)
+@pytest.mark.parametrize("name", umbrella.ALL)
 def test_every_option_is_used_by_its_command(name, arguments, unused):
     assert unused(umbrella.load(name), *arguments[name]) == set()
 

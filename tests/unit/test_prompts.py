@@ -52,11 +52,20 @@ def test_a_file_without_a_prompt():
 
 
 def test_summaries():
-    assert canonical_prompts({"mlflow": {"total_prompts": 3}}) == {"prompts": [], "failed": []}
-    whole = {"registered_model": {"name": "p", "tags": []}, "info": {"failed_versions": [{"version": 2}]}}
+    assert canonical_prompts({"mlflow": {"total_prompts": 3}}) == {"prompts": [], "failed": [], "is_ours": False}
+    whole = {
+        "registered_model": {"name": "p", "tags": []}, "info": {"failed_versions": [{"version": 2}]},
+        "versions": ["1", 3], "experiments": {"7": {"name": "wine", "creation_time": 1}, "8": {}},
+    }  # fmt: skip
     found = canonical_prompts({"mlflow": {"prompts": [whole], "failed_prompts": ["q"]}})
     assert found["failed"] == ["q"]
-    assert found["prompts"][0]["failed"] == ["2"]
+    assert found["is_ours"]
+    prompt = found["prompts"][0]
+    assert (prompt["failed"], prompt["numbers"]) == (["2"], ["1", "3"])
+    assert prompt["model"]["tags"] == {"mlflow.prompt.is_prompt": "true"}
+    assert prompt["experiments"] == {
+        "7": {"name": "wine", "creation_time": 1}, "8": {"name": None, "creation_time": None}
+    }  # fmt: skip
     with pytest.raises(BadDirectory, match="'prompts' is no list"):
         canonical_prompts({"mlflow": {"prompts": 7}})
 
@@ -88,28 +97,37 @@ class Server:
         yield [{"info": {"run_id": run_id}} for run_id in found]
 
 
-def test_ids_in_tags():
-    server, id_map = Server(), IdMap(None, "http://dst")
-    id_map.record("experiment", "80", "renamed", "80", source="2", original={"name": "iris"})
-    links = Links(server, id_map)
-    runs = ",".join(["a" * 32, "b" * 32, "d" * 32, "e" * 32, "../x"])
-    doc = {
-        "model": {"name": "p", "tags": {"_mlflow_experiment_ids": ",1,2,3,4,", "own": ",1,"}},
-        "versions": [
-            {"version": "1", "tags": {"mlflow.prompt.run_ids": runs}},
-            {"version": "2", "tags": {"mlflow.prompt.associatedRunIds": "e" * 32}},
-            {"version": "3", "tags": {"mlflow.prompt.run_ids": "a" * 32}},
-        ],
-    }
-    before = json.dumps(doc)
-    found = links.translated(doc, {"1": "wine", "2": "iris", "3": "gone"})
-    assert json.dumps(doc) == before
-    assert found["model"]["tags"] == {"_mlflow_experiment_ids": ",70,80,", "own": ",1,"}
-    assert [version["tags"] for version in found["versions"]] == [
-        {"mlflow.prompt.run_ids": f"c1,c2,c3,{'d' * 32}"},
-        {},
-        {"mlflow.prompt.run_ids": "c1,c2"},
-    ]
-    assert {key: len(problems) for key, problems in found["unlinked"].items()} == {"": 2, "1": 2, "2": 1}
-    assert found["unlinked"]["2"] == [f"its run {'e' * 32} is not at the destination: import it and then repeat"]
-    assert server.asked.count("a" * 32) == 1
+EXPERIMENTS = {"1": {"name": "wine"}, "2": {"name": "now", "creation_time": 5}, "3": {"name": "gone"}}
+
+
+@pytest.fixture
+def links():
+    id_map = IdMap(None, "http://dst")
+    id_map.record("experiment", "80", "renamed", "80", source="2", original={"name": "then", "creation_time": 5})
+    id_map.record("experiment", "81", "of another server", "81", source="3", original={"name": "x", "creation_time": 6})
+    return Links(Server(), id_map)
+
+
+def test_ids_of_experiments(links):
+    tags = {"_mlflow_experiment_ids": ",1,2,", "own": ",1,"}
+    assert links.translated(tags, {}, EXPERIMENTS, {}) == ({"_mlflow_experiment_ids": ",70,80,", "own": ",1,"}, [])
+    tags = {"_mlflow_experiment_ids": ",1,3,4,"}
+    found, problems = links.translated(tags, {"_mlflow_experiment_ids": ",5,70,"}, EXPERIMENTS, {})
+    assert found == {"_mlflow_experiment_ids": ",5,70,"}  # what is there stays: it may be what can't be told now
+    assert len(problems) == 1
+    assert "its experiment 3, 4 is not at the destination" in problems[0]
+    assert links.translated({"_mlflow_experiment_ids": ",3,"}, {}, EXPERIMENTS, {})[0] == {}
+
+
+def test_ids_of_runs(links):
+    tags = {"mlflow.prompt.run_ids": ",".join(["a" * 32, "b" * 32, "d" * 32])}
+    assert links.translated(tags, {}, {}, {}) == ({"mlflow.prompt.run_ids": f"c1,c2,c3,{'d' * 32}"}, [])
+    lacking = ["e" * 32, "../x", "f" * 32, "1" * 32, "2" * 32]
+    tags = {"mlflow.prompt.associatedRunIds": ",".join(lacking)}
+    # one has come from where it is going
+    found, problems = links.translated(tags, {}, {}, {"e" * 32: "d" * 32})
+    assert found == {"mlflow.prompt.associatedRunIds": "d" * 32}
+    assert problems[0].startswith(f"its run ../x, {'f' * 32}, {'1' * 32} and 1 more is not at the destination")
+    assert links._tracking.asked.count("a" * 32) == 1
+    links.translated({"mlflow.prompt.run_ids": "a" * 32}, {}, {}, {})
+    assert links._tracking.asked.count("a" * 32) == 1

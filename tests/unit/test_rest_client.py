@@ -330,6 +330,7 @@ def test_numbers_come_as_they_are(serve):
         ("http://user:s3cr/etPW@h", "http://h"),
         ("postgresql://u:pa/ss@host/db", "postgresql://host/db"),
         ("http://t0ken@h", "http://h"),
+        ("overwrite_signature: True, token: Trueish", "overwrite_signature: True, token: ***"),
         ("at http://u:p@h: no reply from http://u:p@h", "at http://h: no reply from http://h"),
         ("http://h:5000/a@b, s3://bucket/a@b/c, me@x.y", "http://h:5000/a@b, s3://bucket/a@b/c, me@x.y"),
     ],

@@ -28,13 +28,13 @@ def test_names(text, chosen, unknown):
 
 def test_a_file_has_a_name_in_each_line(tmp_path):
     path = tmp_path / "names.txt"
-    path.write_text("a\n\nname, with a comma\n b \n", encoding="utf-8")
-    assert wanted_names(str(path)) == ["a", "name, with a comma", "b"]
+    path.write_text("\ufeffa\n\nname, with a comma\n blanks \n", encoding="utf-8")
+    assert wanted_names(str(path)) == ["a", "name, with a comma", " blanks "]
     with pytest.raises(BadInput, match="can't be read: .*none.txt"):
         wanted_names(str(tmp_path / "none.txt"))
 
 
-@pytest.mark.parametrize("text", ["", " , "])
+@pytest.mark.parametrize("text", ["", " , ", []])
 def test_nothing_is_not_everything(text):
     with pytest.raises(BadInput, match="names nothing"):
         wanted_names(text)
