@@ -26,6 +26,8 @@ SCRIPTS = {
     "copy-model-version": "copy.copy_model_version",
     "export-prompt": "prompt.export_prompt",
     "import-prompt": "prompt.import_prompt",
+    "export-experiments": "bulk.export_experiments",
+    "import-experiments": "bulk.import_experiments",
     "export-prompts": "bulk.export_prompts",
     "import-prompts": "bulk.import_prompts",
     "list-registered-models": "tools.list_registered_models",

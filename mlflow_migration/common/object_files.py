@@ -9,6 +9,7 @@ from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.old_layouts import (
     Dct,
     canonical_experiment,
+    canonical_experiments,
     canonical_info,
     canonical_logged_model,
     canonical_logged_models,
@@ -63,6 +64,19 @@ def read_experiment(directory: ExportDir) -> Dct:
     :raises BadDirectory: Its file can't be read; it is named.
     """
     return _read(directory, "experiment.json", canonical_experiment)
+
+
+def experiment_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return the id and the directory of each experiment of a directory, each once; see :func:`run_dirs`."""
+    return _object_dirs(read_experiments(directory)["ids"], [directory], "experiment.json")
+
+
+def read_experiments(directory: ExportDir) -> Dct:
+    """Return what the list of a directory's experiments says; see :func:`canonical_experiments`.
+
+    :raises BadDirectory: The file can't be read; it is named.
+    """
+    return _read(directory, "experiments.json", canonical_experiments)
 
 
 def read_logged_model(directory: ExportDir) -> Tuple[Dct, Dct]:

@@ -177,6 +177,14 @@ OPTIONS: Dict[str, Option] = {
     "model_id": Option(_WHICH, "Id of the logged model.", required=True),
     "experiment_ids": Option(_WHICH, "Ids of the source experiments, comma separated, or all.", LIST, required=True),
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
+    "experiments": Option(
+        _WHICH,
+        "Names or ids of experiments, comma separated; `all`, beginnings with a `*`, or a .txt file of them.",
+        required=True,
+    ),
+    "experiment_rename_file": Option(
+        _HOW, "CSV file with OLD,NEW lines: experiments whose name begins with OLD get NEW instead; the longest counts."
+    ),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "model": Option(_WHICH, "Name of the registered model.", required=True),
     "src_model": Option(_WHICH, "Name of the source's registered model.", required=True),
