@@ -28,6 +28,8 @@ SCRIPTS = {
     "import-prompt": "prompt.import_prompt",
     "export-experiments": "bulk.export_experiments",
     "import-experiments": "bulk.import_experiments",
+    "export-models": "bulk.export_models",
+    "import-models": "bulk.import_models",
     "export-prompts": "bulk.export_prompts",
     "import-prompts": "bulk.import_prompts",
     "list-registered-models": "tools.list_registered_models",

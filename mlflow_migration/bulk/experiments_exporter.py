@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Collection, Dict, List, Mapping, NamedTuple, Sequence
+from typing import AbstractSet, Any, Collection, Dict, List, Mapping, NamedTuple, Sequence
 
 from mlflow_migration.client.errors import BadDirectory, NotFound
 from mlflow_migration.client.tracking import Tracking
@@ -35,6 +35,17 @@ class Wanted(NamedTuple):
     experiment: Json
     selection: Selection
     linked: Collection[str] = ()
+
+
+class Exported(NamedTuple):
+    """What was exported.
+
+    :param runs: Exporters of the runs by id of the experiment; experiments that failed are left out.
+    :param models: Ids of the logged models that are in the directory.
+    """
+
+    runs: Dict[str, RunExporter]
+    models: AbstractSet[str]
 
 
 def choose_experiments(tracking: Tracking, job: Job, wanted: Sequence[str], options: Mapping[str, Any]) -> List[Json]:
@@ -87,12 +98,11 @@ def export_experiments_of(
     directory: ExportDir,
     options: Mapping[str, Any],
     script: str,
-) -> Dict[str, RunExporter]:
+) -> Exported:
     """Export experiments, each into a directory with the name of its id, and record each object.
 
     :param options: Those of the command.
     :param script: Name of the command, for the files.
-    :return: Exporters of their runs by id of the experiment; those that failed are left out.
     """
     ids = frozenset(item.experiment["experiment_id"] for item in wanted)
     took: Dict[str, float] = {}
@@ -116,18 +126,18 @@ def export_experiments_of(
         else:
             failed.append(experiment)
             job.failed("experiment", experiment["experiment_id"], outcome.error, name=experiment["name"])
-    _export_rest(tracking, job, directory, options, exported)
+    taken = {model_id for runs in exported.values() for model_id in runs.exported_models}
+    foreign = {model_id for runs in exported.values() for model_id in runs.foreign_models}
+    rest = _export_rest(tracking, job, directory, options, sorted(foreign - taken))
     if not job.dry_run:
         _write(tracking, directory, [item.experiment for item in wanted], failed, exported, took, options, script)
-    return exported
+    return Exported(exported, taken.union(rest))
 
 
 def _export_rest(
-    tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any], exported: Mapping[str, RunExporter]
-) -> None:
+    tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any], rest: Sequence[str]
+) -> List[str]:
     """Export logged models that runs of other experiments link to, and that their own experiment has not taken."""
-    taken = {model_id for runs in exported.values() for model_id in runs.exported_models}
-    rest = sorted({model_id for runs in exported.values() for model_id in runs.foreign_models} - taken)
     settings = settings_of(options).for_models("export_experiments.py")
 
     def export(model_id: str) -> None:
@@ -136,9 +146,11 @@ def _export_rest(
         export_one(tracking, job, model, place, settings, deleted)
 
     job.ledger.expect("logged_model", len(rest))
-    for outcome in job.executor.gather(export, rest):
+    done = job.executor.gather(export, rest)
+    for outcome in done:
         if outcome.error is not None:
             job.failed("logged_model", outcome.item, outcome.error)
+    return [outcome.item for outcome in done if outcome.error is None]
 
 
 def _write(

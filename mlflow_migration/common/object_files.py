@@ -14,6 +14,7 @@ from mlflow_migration.common.old_layouts import (
     canonical_logged_model,
     canonical_logged_models,
     canonical_model,
+    canonical_models,
     canonical_points,
     canonical_prompt,
     canonical_prompts,
@@ -105,6 +106,19 @@ def read_model(directory: ExportDir) -> Dct:
     :raises BadDirectory: Its file can't be read; it is named.
     """
     return _read(directory, "model.json", canonical_model)
+
+
+def model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return the name and the directory of each registered model of a directory, each once; see :func:`run_dirs`."""
+    return _object_dirs(read_models(directory)["names"], [directory], "model.json")
+
+
+def read_models(directory: ExportDir) -> Dct:
+    """Return what the list of a directory's registered models says; see :func:`canonical_models`.
+
+    :raises BadDirectory: The file can't be read; it is named.
+    """
+    return _read(directory, "models.json", canonical_models)
 
 
 def read_version(directory: ExportDir) -> Dct:

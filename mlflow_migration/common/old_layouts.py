@@ -121,6 +121,18 @@ def canonical_logged_models(doc: Mapping[str, Any]) -> Dct:
     }
 
 
+def canonical_models(doc: Mapping[str, Any]) -> Dct:
+    """Return what ``models.json`` says of an export of several registered models.
+
+    :param doc: The file, with or without envelope.
+    :return: ``names`` of the models, each once, and ``failed`` (those that could not be exported).
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    info = _mapping(doc.get("info"), "info")
+    names, failed = _ids(_body(doc).get("models"), "models"), _ids(info.get("failed_models"), "info.failed_models")
+    return {"names": names, "failed": [name for name in failed if name not in names]}
+
+
 def canonical_experiments(doc: Mapping[str, Any]) -> Dct:
     """Return what ``experiments.json`` says of an export of several experiments.
 

@@ -187,6 +187,13 @@ OPTIONS: Dict[str, Option] = {
     ),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "model": Option(_WHICH, "Name of the registered model.", required=True),
+    "models": Option(
+        _WHICH,
+        "Names of registered models, comma separated; `all`, beginnings with a `*`, or a .txt file of them.",
+        required=True,
+    ),
+    "model_rename_file": Option(_HOW, "The same as --experiment-rename-file, for registered models."),
+    "export_all_runs": Option(_WHICH, "Take all runs of the experiments, not only those of versions.", BOOL, False),
     "src_model": Option(_WHICH, "Name of the source's registered model.", required=True),
     "dst_model": Option(_WHICH, "Name of the destination's registered model; default: that of the source's."),
     "dst_experiment_name": Option(
