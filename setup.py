@@ -26,6 +26,8 @@ SCRIPTS = {
     "copy-model-version": "copy.copy_model_version",
     "export-prompt": "prompt.export_prompt",
     "import-prompt": "prompt.import_prompt",
+    "export-all": "bulk.export_all",
+    "import-all": "bulk.import_all",
     "export-experiments": "bulk.export_experiments",
     "import-experiments": "bulk.import_experiments",
     "export-models": "bulk.export_models",

@@ -11,6 +11,7 @@ from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope, get_mlflow
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import holds, read_experiments
+from mlflow_migration.common.selection import ALL
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
 from mlflow_migration.experiment.export_experiment import export_found
 from mlflow_migration.experiment.run_listing import Selection
@@ -58,7 +59,7 @@ def choose_experiments(tracking: Tracking, job: Job, wanted: Sequence[str], opti
     chosen: Dict[str, Json] = {}
     unknown: List[str] = []
     for text in wanted:
-        found = _fitting(every, text, is_all=len(wanted) == 1 and text.lower() == "all")
+        found = _fitting(every, text, is_all=len(wanted) == 1 and text.lower() == ALL)
         chosen.update((experiment["experiment_id"], experiment) for experiment in found)
         unknown += [] if found else [text]
     deleted = [e for e in chosen.values() if e.get("lifecycle_stage") == "deleted"]
