@@ -148,9 +148,10 @@ def import_all(
 
 
 @command(
-    "import-all", "tracking_uri", "registry_uri", "input_dir", "delete_model", "delete_prompt", "on_version_conflict",
-    "fill_gaps", "experiment_rename_file", "model_rename_file", "import_source_tags", "use_src_user_id",
-    "import_permissions", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin",
+    "import-all", "tracking_uri", "registry_uri", "input_dir", "delete_model", "delete_prompt",
+    "delete_evaluation_dataset", "on_version_conflict", "fill_gaps", "experiment_rename_file", "model_rename_file",
+    "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused",
+    "on_destination_change", "recheck", "require_admin",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
@@ -159,6 +160,8 @@ def main(**options: Any) -> int:
     reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
     def work(job: Job) -> None:
+        if options["delete_evaluation_dataset"]:
+            job.ledger.note("--delete-evaluation-dataset has no effect: they are not part of this version.")
         with one_side(job, options, "dst") as (tracking, registry):
             with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
                 import_server(tracking, registry, job, directory, options, id_map, renames)

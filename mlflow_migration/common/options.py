@@ -296,6 +296,9 @@ OPTIONS: Dict[str, Option] = {
     "delete_prompt": Option(
         _AGAIN, "First delete the destination's prompt with all its versions, once the directory is read.", BOOL, False
     ),
+    "delete_evaluation_dataset": Option(
+        _AGAIN, "Has no effect: evaluation datasets are not part of this version.", BOOL, False
+    ),
     "await_creation_for": Option(_AGAIN, "Has no effect; for command lines of the earlier tools.", click.INT),
     "recheck": Option(
         _AGAIN,

@@ -153,6 +153,9 @@ def _check_copies(stage: Stage) -> None:
     assert set(_runs(destination, stage.name("sklearn-wine-production"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-copied-models"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-deep"))) == {"sweep"}
+    bulk = stage.folder / "models" / "experiments"
+    assert len(list((stage.folder / "experiments").glob("*/run.json"))) == 0
+    assert sorted(path.parent.name for path in bulk.rglob("run.json")) == [stage.run_id]
     there = _prompts(destination, stage.name("sklearn-wine-prompt"))
     assert there == [stage.name("sklearn-wine-prompt"), stage.name("sklearn-wine-prompt-alone")]
     # the model had none, and got one
