@@ -83,6 +83,7 @@ class Registry:
     """
 
     _also = ""
+    _searched: Mapping[str, str] = {}
 
     def __init__(self, server: Tracking, tracking: Tracking) -> None:
         self.server, self.tracking = server, tracking
@@ -103,6 +104,15 @@ class Registry:
                 raise
             return None
         return dict(reply["registered_model"])
+
+    def search(self) -> Iterator[List[Json]]:
+        """Yield pages of registered models (of prompts: a PromptRegistry), with their tags and aliases."""
+
+        def fetch(token: Optional[str]) -> Json:
+            params = {**self._searched, "max_results": _PAGE, **({"page_token": token} if token else {})}
+            return self._rest.get(f"{API}/registered-models/search", params)
+
+        return paged(fetch, "registered_models")
 
     def create_model(self, name: str, tags: Mapping[str, str], description: str) -> Json:
         """Create a registered model."""
@@ -223,6 +233,7 @@ class PromptRegistry(Registry):
     """
 
     _also = f" AND tag.`{IS_PROMPT}` = 'true'"
+    _searched: Mapping[str, str] = {"filter": f"tag.`{IS_PROMPT}` = 'true'"}
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry.server, registry.tracking)
@@ -243,14 +254,3 @@ class PromptRegistry(Registry):
         if IS_PROMPT not in tag_dict(found.get("tags")):
             raise BadInput(f"'{name}' is a registered model, not a prompt.")
         return found
-
-    def search(self) -> Iterator[List[Json]]:
-        """Yield pages of prompts, with their tags and aliases."""
-
-        def fetch(token: Optional[str]) -> Json:
-            params = {"filter": f"tag.`{IS_PROMPT}` = 'true'", "max_results": _PAGE}
-            return self._rest.get(
-                f"{API}/registered-models/search", {**params, **({"page_token": token} if token else {})}
-            )
-
-        return paged(fetch, "registered_models")
