@@ -24,6 +24,7 @@ SCRIPTS = {
     "import-prompt": "prompt.import_prompt",
     "export-prompts": "bulk.export_prompts",
     "import-prompts": "bulk.import_prompts",
+    "verify-migration": "verify.verify_migration",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }

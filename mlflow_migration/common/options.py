@@ -171,11 +171,28 @@ OPTIONS: Dict[str, Option] = {
         required=True,
     ),
     "input_dir": Option(_WHERE, "Directory of an export to import from.", required=True),
+    "depth": Option(
+        _WHICH,
+        "How closely is compared: which objects there are, what they have (sizes of artifacts too), or also all metric "
+        "points and the bytes of all artifacts.",
+        click.Choice(["counts", "metadata", "full"]),
+        "metadata",
+    ),
     "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),
     "run_id": Option(_WHICH, "Id of the source run.", required=True),
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
+    "experiments": Option(
+        _WHICH,
+        "Names or ids of experiments, comma separated; `all`, beginnings of names with a `*`, or a .txt file of names.",
+        required=True,
+    ),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "model": Option(_WHICH, "Name of the registered model.", required=True),
+    "models": Option(
+        _WHICH,
+        "Names of registered models, comma separated; `all`, beginnings of names with a `*`, or a .txt file of names.",
+        required=True,
+    ),
     "src_model": Option(_WHICH, "Name of the source's registered model.", required=True),
     "dst_model": Option(_WHICH, "Name of the destination's registered model; default: that of the source's."),
     "dst_experiment_name": Option(
@@ -221,6 +238,12 @@ OPTIONS: Dict[str, Option] = {
     "include_artifacts": Option(_WHICH, "Only artifacts whose path matches one of these globs.", LIST, multiple=True),
     "exclude_artifacts": Option(_WHICH, "No artifacts whose path matches one of these globs.", LIST, multiple=True),
     "max_artifact_size": Option(_WHICH, "No artifacts above this size in bytes, or with KB, MB, GB or TB.", SIZE),
+    "experiment_rename_file": Option(
+        _HOW, "CSV file of beginnings of names of experiments and what replaces them: OLD,NEW in each line."
+    ),
+    "model_rename_file": Option(
+        _HOW, "CSV file of beginnings of names of registered models and what replaces them: OLD,NEW in each line."
+    ),
     "import_source_tags": Option(
         _HOW, "Keep the source's ids, times and mlflow.* tags as mlflow_exim.* tags.", BOOL, False
     ),
@@ -329,10 +352,11 @@ def _filled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
-def click_option(key: str) -> click.Option:
+def click_option(key: str, optional: bool = False) -> click.Option:
     """Return the option for a click command.
 
     :param key: Its keyword, such as ``run_ids``.
+    :param optional: The command can do without, although others can't.
     :raises KeyError: No such option is declared.
     """
     option = OPTIONS[key]
@@ -341,7 +365,7 @@ def click_option(key: str) -> click.Option:
     return click.Option(
         [key, flag(key), *option.spellings],
         type=option.type,
-        required=option.required,
+        required=option.required and not optional,
         multiple=option.multiple,
         show_default=option.default is not None,
         callback=_join if option.multiple else _filled if option.required else None,

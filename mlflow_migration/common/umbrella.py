@@ -50,6 +50,9 @@ COMMANDS: Dict[str, Entry] = {
     "import-prompt": Entry("prompt.import_prompt", "Import one version of a prompt from a directory."),
     "export-prompts": Entry("bulk.export_prompts", "Export prompts with all their versions to a directory."),
     "import-prompts": Entry("bulk.import_prompts", "Import prompts with all their versions from a directory."),
+    "verify-migration": Entry(
+        "verify.verify_migration", "Tell whether a copy is whole: compare two servers, or a directory with one."
+    ),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }
 

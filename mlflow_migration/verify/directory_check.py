@@ -49,9 +49,9 @@ class DirectoryCheck:
             return
         pair = Comparison(experiment, experiment)
         info = read_info(experiment.place, "experiment.json") or {}
-        numbers = [info.get(f"num_{name}_runs") for name in ("total", "ok", "failed")]
-        if all(isinstance(number, int) for number in numbers) and numbers[0] != numbers[1] + numbers[2]:
-            pair.differ("number of runs", f"{numbers[0]} in all", f"{numbers[1]} exported and {numbers[2]} failed")
+        total, good, failed = (info.get(f"num_{name}_runs") for name in ("total", "ok", "failed"))
+        if isinstance(total, int) and isinstance(good, int) and isinstance(failed, int) and total != good + failed:
+            pair.differ("number of runs", f"{total} in all", f"{good} exported and {failed} failed")
         pair.record(self._report)
         self._things(self._side.runs(experiment))
         self._things(self._side.logged_models(experiment))

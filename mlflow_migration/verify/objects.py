@@ -9,7 +9,7 @@ import hashlib
 import math
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Protocol, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Protocol, Tuple
 
 from mlflow_migration.client.tracking import tag_dict
 

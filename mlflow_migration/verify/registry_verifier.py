@@ -106,7 +106,8 @@ class RegistryVerifier:
             numbers = {str(one.dst.place["version"]): str(one.src.place["version"]) for one in pairs}
             known = set(numbers.values())
             ours = {alias: number for alias, number in src.place["aliases"].items() if number in known}
-            theirs = {alias: numbers.get(number, f"another ({number})") for alias, number in dst.place["aliases"].items()}
+            there = dst.place["aliases"].items()
+            theirs = {alias: numbers.get(number, f"another version, {number}") for alias, number in there}
             pair.fields(_prefixed(ours), _prefixed(theirs))
         pair.record(self._report)
 

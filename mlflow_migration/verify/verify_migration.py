@@ -366,11 +366,12 @@ def verify_migration(
 
 
 @command(
-    "verify-migration", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "verified_dir",
-    "verified_experiments", "verified_models", "verified_prompts", "experiment_rename_file", "model_rename_file",
+    "verify-migration", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "input_dir",
+    "experiments", "models", "prompts", "experiment_rename_file", "model_rename_file",
     "depth", "export_deleted_runs", "export_deleted_experiments", "include_artifacts", "exclude_artifacts",
     "max_artifact_size", "mlmodel_fix", "use_src_user_id", "require_admin",
     common=("report_dir", "workers", "use_threads", "quiet", "verbose"),
+    optional=("input_dir", "experiments", "models", "prompts"),
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
