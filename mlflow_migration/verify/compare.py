@@ -107,8 +107,9 @@ class Comparer:
             src["tag:mlflow.user"] = src["user_id"]
         for key in (PARENT, ROOT, HISTORY):
             tag = f"tag:{key}"
-            if tag in src and tag in dst and self._links.same_text(src[tag], dst[tag], pair.scope):
-                dst[tag] = src[tag]
+            if tag in src and tag in dst:
+                same = self._links.same_text(src[tag], dst[tag], pair.scope)
+                dst[tag] = src[tag] if same else _not_mapped(dst[tag])
         src.update(self._model_links(pair.src.models))
         dst.update(self._model_links(self._brought_home(pair)))
         pair.fields(src, dst)
@@ -123,7 +124,7 @@ class Comparer:
         for (kind, dst_id), step in pair.dst.models.items():
             of_kind = [src_id for src_kind, src_id in pair.src.models if src_kind == kind]
             same = [src_id for src_id in of_kind if self._links.same(LOGGED_MODEL, src_id, dst_id, pair.scope)]
-            found[kind, same[0] if same else dst_id] = step
+            found[kind, same[0] if same else _not_mapped(dst_id)] = step
         return found
 
     # -- logged models ------------------------------------------------------------------------------------------
@@ -133,12 +134,13 @@ class Comparer:
         if self._how.depth == "counts":
             return
         src, dst = dict(pair.src.fields), dict(pair.dst.fields)
-        if self._links.same(RUN, src["source_run_id"], dst["source_run_id"], pair.scope):
-            dst["source_run_id"] = src["source_run_id"]
+        same = self._links.same(RUN, src["source_run_id"], dst["source_run_id"], pair.scope)
+        dst["source_run_id"] = src["source_run_id"] if same else _not_mapped(dst["source_run_id"])
         runs = {row[3] for rows in pair.src.metrics.values() for row in rows}
 
         def home(run_id: str) -> str:
-            return next((found for found in runs if self._links.same(RUN, found, run_id, pair.scope)), run_id)
+            found = [src_id for src_id in runs if self._links.same(RUN, src_id, run_id, pair.scope)]
+            return found[0] if found else _not_mapped(run_id)
 
         src.update((f"metric:{key}", rows) for key, rows in pair.src.metrics.items())
         dst.update(
@@ -246,6 +248,11 @@ def guarded(executor: Executor, compare: Callable[[Comparison], None], pairs: Se
     for outcome in executor.gather(compare, pairs):
         if outcome.error is not None:
             outcome.item.errors.append(describe(outcome.error))
+
+
+def _not_mapped(value: str) -> str:
+    """Return a value that names something else than the source's does, which it may only do by being the same."""
+    return f"{value} (not a copy of that)" if value else value
 
 
 def _bytes(size: Optional[int]) -> Optional[str]:

@@ -90,6 +90,16 @@ class Links:
             self._homes[kind, dst_id] = self._dst.key_of(kind, dst_id)
         return self._homes[kind, dst_id] or ""
 
+    def exists(self, kind: str, dst_id: str) -> bool:
+        """Tell whether the destination has a run or logged model."""
+        self.home(kind, dst_id)
+        return self._homes[kind, dst_id] is not None
+
+    def all_exist(self, text: str) -> bool:
+        """Tell whether the destination has all runs and logged models whose ids are in a text."""
+        ids = filter(_SERVERS_ID.match, _WORD.findall(text))
+        return all(self.exists(LOGGED_MODEL if found.startswith("m-") else RUN, found) for found in ids)
+
     # -- ids in values ------------------------------------------------------------------------------------------
 
     def same(self, kind: str, src_id: str, dst_id: str, experiment_id: str) -> bool:

@@ -154,11 +154,14 @@ class RegistryVerifier:
         same_run = self._links.same(RUN, run_id, new_run_id, "")
         if not same_run and new_run_id:  # the source may name another run than the version does
             same_run = self._links.home(RUN, new_run_id) in source
+        if same_run and new_run_id and not self._links.exists(RUN, new_run_id):
+            same_run = False  # the id that the source has
         if not same_run:
             pair.differ("run_id", run_id, new_run_id)
         by_version = source.startswith("models:/") and not source.startswith("models:/m-")
         same_source = by_version or self._links.same_text(source, new_source, "")
         location = src.get("_download_uri") or ""
+        same_source = same_source and self._links.all_exist(new_source)
         if not same_source and not (location and self._links.same_text(location, new_source, "")):
             pair.differ("source", source, new_source)
             return True

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Set, Tuple
+from typing import Any, Dict, List, Set, Tuple
 from uuid import uuid4
 
 import pytest
 
 from benchmarks.make_data import make_everything
-from mlflow_migration.verify.verify_migration import verify_migration
 from tests.support.compare_models import RegistryRest, delete_version
 from tests.support.make_models import Models
 from tests.support.make_prompts import Prompts
 from tests.support.moves import Source, point
-from tests.support.rest import Json, Rest
+from tests.support.rest import Json
 from tests.support.scripts import Result, run_script
 from tests.support.servers import Server
 
 FIXTURES = {"2.9": "server_29", "2.22": "server_222"}
 RUN_KEY = "mlflow_exim.run_info.run_id"
 MODEL_KEY = "mlflow_exim.field.model_id"
+VERSION_KEY = "mlflow_exim.src_version.id"
 Found = Set[Tuple[str, str, str, str]]
 
 
@@ -175,7 +174,7 @@ class Plants:
         body = {"run_id": self.run("datasets 1", "input:new:d"), "datasets": [{"dataset": dataset, "tags": []}]}
         self.dst.post("runs/log-inputs", body)
         twin = self.models[self.ids["model twin"]]
-        run_id = self.run("evaluator", f"model_input:{twin}")
+        run_id = self.run("evaluator", f"model_input:{twin} (not a copy of that)")
         self.dst.post("runs/log-inputs", {"run_id": run_id, "datasets": [], "models": [{"model_id": twin}]})
 
     def artifacts(self) -> None:
@@ -245,7 +244,7 @@ class Plants:
         # a version of the same source version that leads to another run
         delete_version(self.dst, self.model, int(self.copied.numbers["deleted_run"]))
         other = self.runs[self.ids["level 0"]]
-        tags = [{"key": "mlflow_exim.src_version.id", "value": self.key("deleted_run")}, {"key": "tag 0", "value": "value 0"}]
+        tags = [{"key": VERSION_KEY, "value": self.key("deleted_run")}, {"key": "tag 0", "value": "value 0"}]
         body = {"name": self.model, "source": f"{self.root(other)}/model", "run_id": other, "tags": tags}
         number = self.dst.post("model-versions/create", body)["model_version"]["version"]
         self.version("deleted_run", "version", "run_id", "source")
