@@ -109,7 +109,7 @@ class Comparer:
             tag = f"tag:{key}"
             if tag in src and tag in dst:
                 same = self._links.same_text(src[tag], dst[tag], pair.scope)
-                dst[tag] = src[tag] if same else _not_mapped(dst[tag])
+                dst[tag] = src[tag] if same else _other(dst[tag], src[tag])
         src.update(self._model_links(pair.src.models))
         dst.update(self._model_links(self._brought_home(pair)))
         pair.fields(src, dst)
@@ -124,7 +124,7 @@ class Comparer:
         for (kind, dst_id), step in pair.dst.models.items():
             of_kind = [src_id for src_kind, src_id in pair.src.models if src_kind == kind]
             same = [src_id for src_id in of_kind if self._links.same(LOGGED_MODEL, src_id, dst_id, pair.scope)]
-            found[kind, same[0] if same else _not_mapped(dst_id)] = step
+            found[kind, same[0] if same else _other(dst_id, *of_kind)] = step
         return found
 
     # -- logged models ------------------------------------------------------------------------------------------
@@ -135,12 +135,12 @@ class Comparer:
             return
         src, dst = dict(pair.src.fields), dict(pair.dst.fields)
         same = self._links.same(RUN, src["source_run_id"], dst["source_run_id"], pair.scope)
-        dst["source_run_id"] = src["source_run_id"] if same else _not_mapped(dst["source_run_id"])
+        dst["source_run_id"] = src["source_run_id"] if same else _other(dst["source_run_id"], src["source_run_id"])
         runs = {row[3] for rows in pair.src.metrics.values() for row in rows}
 
         def home(run_id: str) -> str:
             found = [src_id for src_id in runs if self._links.same(RUN, src_id, run_id, pair.scope)]
-            return found[0] if found else _not_mapped(run_id)
+            return found[0] if found else _other(run_id, *runs)
 
         src.update((f"metric:{key}", rows) for key, rows in pair.src.metrics.items())
         dst.update(
@@ -250,9 +250,9 @@ def guarded(executor: Executor, compare: Callable[[Comparison], None], pairs: Se
             outcome.item.errors.append(describe(outcome.error))
 
 
-def _not_mapped(value: str) -> str:
-    """Return a value that names something else than the source's does, which it may only do by being the same."""
-    return f"{value} (not a copy of that)" if value else value
+def _other(value: str, *at_source: str) -> str:
+    """Return a value that does not name what the source's does, also where both are the same text."""
+    return f"{value} (the source's id)" if value in at_source and value else value
 
 
 def _bytes(size: Optional[int]) -> Optional[str]:

@@ -210,17 +210,21 @@ class ExperimentVerifier:
                 self._logged_models([model], homes[0] if homes else "", set())
 
     def _by_experiment(self, runs: Sequence[Thing], experiments: Sequence[str]) -> Dict[str, List[Thing]]:
-        """Return the runs by the destination's experiments that have a copy; by an empty id if none has."""
+        """Return the runs by the destination's experiments that have a copy; by an empty id if none has.
+
+        What the id map says counts: other imports may have made more copies.
+        """
         found: Dict[str, List[Thing]] = {}
         readable = [run for run in runs if run.error is None]
         places: Dict[str, Set[str]] = {}
+        for entry in self._links.entries(RUN):
+            places.setdefault(entry["src_id"], set()).add(entry["experiment_id"])
         for run in readable:
-            for experiment_id, _, key in self._dst.keys_of_runs(experiments, f"tags.`{RUN_KEY}` = '{run.id}'"):
-                places.setdefault(key, set()).add(experiment_id)
-            for entry in self._links.entries(RUN):
-                if entry["src_id"] == run.id:
-                    places.setdefault(run.id, set()).add(entry["experiment_id"])
-            if run.id not in places:  # the source's own server, or the one that it once came from
+            if run.id in places:
+                continue
+            where = f"tags.`{RUN_KEY}` = '{run.id}'"
+            places[run.id] = {experiment_id for experiment_id, _, _ in self._dst.keys_of_runs(experiments, where)}
+            if not places[run.id]:  # the source's own server, or the one that it once came from
                 homes = [self._dst.run_home(run_id) for run_id in (run.id, run.key) if run_id]
                 places[run.id] = {home for home in homes if home} or {""}
         for run in runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Set, Tuple
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from benchmarks.make_data import make_everything
+from mlflow_migration.verify.verify_migration import verify_migration
 from tests.support.compare_models import RegistryRest, delete_version
 from tests.support.make_models import Models
 from tests.support.make_prompts import Prompts
@@ -90,7 +92,7 @@ def copied(src_server: Server, dst_server: Server, tmp_path_factory: pytest.Temp
 def found(document: Json) -> Found:
     """What is not the same: kind, id at the source (or the destination), result, field."""
     return {
-        (line["kind"], line.get("src_id") or line["dst_id"], line["result"], item["field"])
+        (line["kind"], line.get("src_id") or line.get("dst_id", ""), line["result"], item["field"])
         for line in document["not_the_same"]
         for item in line.get("differences") or [{"field": line.get("reason", "") if line["result"] == "error" else ""}]
     }
@@ -174,7 +176,7 @@ class Plants:
         body = {"run_id": self.run("datasets 1", "input:new:d"), "datasets": [{"dataset": dataset, "tags": []}]}
         self.dst.post("runs/log-inputs", body)
         twin = self.models[self.ids["model twin"]]
-        run_id = self.run("evaluator", f"model_input:{twin} (not a copy of that)")
+        run_id = self.run("evaluator", f"model_input:{twin}")
         self.dst.post("runs/log-inputs", {"run_id": run_id, "datasets": [], "models": [{"model_id": twin}]})
 
     def artifacts(self) -> None:
@@ -286,3 +288,80 @@ def test_each_planted_change_is_found_and_nothing_else(copied: Copied) -> None:
     assert found(document) == plants.expected
     lines = (copied.home / "report" / "verification.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == document["not_the_same"]
+
+
+# ---- directories
+
+
+def test_a_directory_with_its_destination_and_by_itself(copied: Copied, tmp_path: Path) -> None:
+    """Exports of all kinds are the same as what became of them; what is planted in a directory is found."""
+    src, dst = (("--tracking-uri", server.uri) for server in (copied.src, copied.dst))
+    source = Source(copied.src, f"exported {copied.name}")
+    parent = source.run("parent", points=(point("loss", 0.5, 1), point("loss", 0.25, 2)))
+    child = source.run("child", parent=parent)
+    for path in ("a.txt", "b.txt", "c.txt"):
+        source.put(parent, path, b"123")
+    best = source.model(child, "best")
+    models = Models(copied.src, f"exported {copied.name} model")
+    run_id = models.run_with_model("model")
+    version = models.version(f"runs:/{run_id}/model", run_id)
+    gone = models.run_with_model("model")
+    models.version(f"{models.root(gone)}/model", gone)
+    models.delete(gone)
+    prompts = Prompts(copied.src.uri)
+    prompts.create(f"exported-{copied.prompt}", "one", team="a")
+    prompts.version(f"exported-{copied.prompt}", "Hello")
+    moves = {
+        "experiment": (("--experiment", source.name), ("--experiment-name", source.name)),
+        "run": (("--run-id", child), ("--experiment-name", f"{source.name} run")),
+        "model": (("--model", models.name), ("--model", models.name, "--experiment-name", models.name)),
+        "model-version": (
+            ("--model", models.name, "--version", version),
+            ("--model", f"{models.name} 2", "--experiment-name", models.name, "--create-model", "True"),
+        ),
+        "prompts": (("--prompts", f"exported-{copied.prompt}"), ()),
+    }
+    for what, (exported, imported) in moves.items():
+        home = tmp_path / what
+        copied.script(f"export-{what}", *src, *exported, "--output-dir", home, report=what)
+        copied.script(f"import-{what}", *dst, *imported, "--input-dir", home, report=what)
+        report = home / "report"
+        options = {"input_dir": str(home), "report_dir": str(report), "depth": "full"}
+        # one after the other: the id map is where the import left it
+        shutil.copytree(copied.home / what, report)
+        both = verify_migration(dst_mlflow_uri=copied.dst.uri, **options)
+        assert (found(both), both["exit_status"]) == (set(), 0), what
+        assert set(both["counts"]) >= {"run" if what not in ("prompts",) else "prompt"}
+        shutil.rmtree(report)
+        alone = verify_migration(input_dir=str(home), report_dir=str(tmp_path / "alone"), depth="full")
+        assert (found(alone), alone["exit_status"]) == (set(), 0), what
+        assert {kind: sum(row.values()) for kind, row in alone["counts"].items()}.items() >= {
+            kind: sum(row.values()) for kind, row in both["counts"].items() if kind != "registered_model"
+        }.items()
+    home = tmp_path / "experiment"
+    artifacts = home / parent / "artifacts"
+    (artifacts / "a.txt").write_bytes(b"321")
+    (artifacts / "b.txt").unlink()
+    (artifacts / "d.txt").write_bytes(b"new")
+    run = json.loads((home / parent / "run.json").read_text())
+    del run["mlflow"]["metrics"]["loss"][0]
+    (home / parent / "run.json").write_text(json.dumps(run))
+    shutil.rmtree(home / child)
+    (home / "logged_models" / best / "logged_model.json").write_text("{")
+    (home / "link").symlink_to("/etc")
+    document = verify_migration(input_dir=str(home), report_dir=str(tmp_path / "alone"), depth="full")
+    assert {item for item in found(document) if item[2] != "error"} == {
+        ("run", child, "missing", ""),
+        *(("run", parent, "differs", f"artifact:{path}") for path in ("a.txt", "b.txt", "d.txt")),
+        ("run", parent, "differs", "number of metric points"),
+    }
+    errors = {line["kind"]: line["reason"] for line in document["not_the_same"] if line["result"] == "error"}
+    assert set(errors) == {"logged_model", "file"}
+    assert "logged_model.json is no JSON" in errors["logged_model"] and "symbolic link" in errors["file"]
+    document = verify_migration(
+        input_dir=str(home), dst_mlflow_uri=copied.dst.uri, report_dir=str(tmp_path / "alone"), depth="full"
+    )
+    # the destination has what the export recorded
+    assert {item for item in found(document) if item[2] != "error"} == {
+        ("run", parent, "differs", "points:loss"), *(item for item in found(document) if item[2] == "extra")
+    }  # fmt: skip
