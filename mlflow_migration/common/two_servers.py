@@ -39,9 +39,7 @@ def two_servers(
 
 
 @contextmanager
-def two_registries(
-    src: Tracking, dst: Tracking, options: Mapping[str, Any]
-) -> Iterator[Tuple[Registry, Registry]]:
+def two_registries(src: Tracking, dst: Tracking, options: Mapping[str, Any]) -> Iterator[Tuple[Registry, Registry]]:
     """Give the model registries of source and destination.
 
     :param options: ``src_registry_uri``, ``dst_registry_uri``, ``workers`` and ``dry_run`` of the command.

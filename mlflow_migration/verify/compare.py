@@ -213,9 +213,7 @@ class Comparer:
             self._report.add(points=sum(one.number for one in sums.values()))
             # a metric that one side lacks is a field that differs
             differing += [(pair, key) for key in sorted(sums.keys() & there.keys()) if sums[key] != there[key]]
-        for outcome in self._executor.gather(
-            lambda item: self._tell_points(item, src, dst, ours, theirs), differing
-        ):
+        for outcome in self._executor.gather(lambda item: self._tell_points(item, src, dst, ours, theirs), differing):
             if outcome.error is not None:
                 outcome.item[0].errors.append(f"metric {outcome.item[1]}: {describe(outcome.error)}")
 

@@ -167,5 +167,3 @@ def _words(version: Dict[str, Any]) -> Iterator[str]:
 
 def _bytes(size: Optional[int]) -> Optional[str]:
     return None if size is None else f"{size} bytes"
-
-

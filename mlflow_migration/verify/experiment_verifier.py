@@ -175,9 +175,7 @@ class ExperimentVerifier:
             return found
         # no search shows the deleted ones; the id map may, and the links of the run that made it
         known = [
-            entry["dst_id"]
-            for entry in self._links.entries(LOGGED_MODEL, experiment_id)
-            if entry["src_id"] == model.id
+            entry["dst_id"] for entry in self._links.entries(LOGGED_MODEL, experiment_id) if entry["src_id"] == model.id
         ]
         run_id = model.fields["source_run_id"]
         for copy in self._links.copies(Thing(RUN, run_id), experiment_id) if run_id else ():

@@ -120,9 +120,7 @@ def unpacked(data: bytes) -> str:
 def tags_of(tags: Mapping[str, str]) -> Fields:
     """Return the tags that count as fields."""
     return {
-        f"tag:{key}": value
-        for key, value in tags.items()
-        if not key.startswith(OWN_TAGS) and key not in _SET_BY_SERVER
+        f"tag:{key}": value for key, value in tags.items() if not key.startswith(OWN_TAGS) and key not in _SET_BY_SERVER
     }
 
 
@@ -211,5 +209,3 @@ def version_fields(doc: Mapping[str, Any]) -> Fields:
         "run_link": doc.get("run_link") or "",
         **registered_fields(doc),
     }
-
-

@@ -280,5 +280,3 @@ def _version(kind: str, doc: Json) -> Thing:
     own_kind = PROMPT_VERSION if kind == PROMPT else VERSION
     name = f"{doc['name']}/{doc['version']}"
     return Thing(own_kind, version_id(doc), name, version_fields(doc), tags.get(VERSION_KEY, ""), place=doc)
-
-

@@ -45,7 +45,8 @@ class Copied:
 
     @property
     def everything(self) -> List[str]:
-        return ["--experiments", f"{self.name}*", "--models", f"{self.name}*", "--prompts", f"{self.prompt}*"]
+        prompts = ["--prompts", f"{self.prompt}*"] if "experiment" in self.ids else []
+        return ["--experiments", f"{self.name}*", "--models", f"{self.name}*", *prompts]
 
     def script(self, name: str, *args: Any, status: int = 0, report: str = "report") -> Result:
         return run_script(name, *args, "--report-dir", self.home / report, cwd=self.home, check=status)
@@ -58,22 +59,26 @@ class Copied:
         return document
 
 
-def copy(src: Server, dst: Server, home: Path, mlflow3: bool) -> Copied:
-    """An experiment with everything, registered models and prompts, copied with the scripts."""
+def copy(src: Server, dst: Server, home: Path, whole: bool) -> Copied:
+    """An experiment, registered models and prompts, copied with the scripts; `whole` with everything there is."""
     name = f"verified {uuid4().hex[:8]}"
-    ids = make_everything(src.uri, name, deleted_models=mlflow3)
+    ids = make_everything(src.uri, name, deleted_models=True) if whole else {}
     models = Models(src, f"{name} models")
-    numbers = models.everything(mlflow3)
+    numbers = models.everything(mlflow3=whole)
+    if not whole:
+        ids["parent"] = models.run("parent", points=tuple(point("loss", i / 7, i) for i in range(20)))
+        ids["child"] = models.run("child", parent=ids["parent"], points=(point("loss", 0.5, 1),))
+        models.put(ids["parent"], "plain.txt", b"plain")
     copied = Copied(src, dst, name, ids, numbers, home)
     uris = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", dst.uri)
-    for each in (name, models.name):
+    for each in (name, models.name) if whole else (models.name,):
         names = ("--experiment", each, "--experiment-name", each)
         copied.script("copy-experiment", *uris, *names, "--export-deleted-runs", "True")
     copied.script(
         "copy-model", *uris, "--src-model", models.name, "--dst-experiment-name", models.name,
         "--export-deleted-runs", "True",
     )  # fmt: skip
-    if mlflow3:
+    if whole:
         prompts = Prompts(src.uri)
         prompts.everything(copied.prompt)
         prompts.tag(copied.prompt, "_mlflow_experiment_ids", f",{ids['experiment']},")
@@ -86,7 +91,7 @@ def copy(src: Server, dst: Server, home: Path, mlflow3: bool) -> Copied:
 @pytest.fixture(scope="module")
 def copied(src_server: Server, dst_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Copied:
     """Everything, from the newest to the newest."""
-    return copy(src_server, dst_server, tmp_path_factory.mktemp("copied"), mlflow3=True)
+    return copy(src_server, dst_server, tmp_path_factory.mktemp("copied"), whole=True)
 
 
 def found(document: Json) -> Found:
@@ -124,9 +129,10 @@ class Plants:
         self.copied, self.ids = copied, copied.ids
         self.dst = RegistryRest(copied.dst.uri)
         self.expected: Found = set()
-        self.experiment = self.dst.experiment(copied.name)["experiment_id"]
+        names = [copied.name, f"{copied.name} models"][0 if "experiment" in self.ids else 1 :]
+        self.experiment = self.dst.experiment(names[0])["experiment_id"]
         self.runs: Dict[str, str] = {}
-        for name in (copied.name, f"{copied.name} models"):
+        for name in names:
             for run in self.dst.runs(self.dst.experiment(name)["experiment_id"]):
                 tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
                 self.runs[tags[RUN_KEY]] = run["info"]["run_id"]
@@ -365,3 +371,49 @@ def test_a_directory_with_its_destination_and_by_itself(copied: Copied, tmp_path
     assert {item for item in found(document) if item[2] != "error"} == {
         ("run", parent, "differs", "points:loss"), *(item for item in found(document) if item[2] == "extra")
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["2.9", "2.22"])
+def test_from_older_servers(
+    version: str, dst_server: Server, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What came from an older server is the same; a changed point and a changed artifact are found there too."""
+    server: Server = request.getfixturevalue(FIXTURES[version])
+    copied = copy(server, dst_server, tmp_path_factory.mktemp("copied"), whole=False)
+    document = copied.verify("--depth", "full", "--export-deleted-runs")
+    assert found(document) == set()
+    assert document["counts"]["model_version"]["same"] == len(copied.numbers)
+    assert document["compared"]["points"] == 21
+    plants = Plants(copied)
+    plants.batch(plants.run("parent", "points:loss"), metrics=[point("loss", 0.5, 7)])
+    plants.dst.put_file(plants.root(plants.run("parent", "artifact:plain.txt")), "plain.txt", b"PLAIN")
+    assert found(copied.verify("--depth", "full", status=1)) == plants.expected
+
+
+def test_what_cannot_start_says_why(copied: Copied) -> None:
+    """Bad input ends with status 2 and a sentence; what an option has left out is counted, and is no difference."""
+    uris = ("--src-mlflow-uri", copied.src.uri, "--dst-mlflow-uri", copied.dst.uri)
+
+    def refused(*args: Any) -> str:
+        return copied.script("verify-migration", *args, status=2, report="refused").stderr
+
+    assert "has no experiment 'nowhere'" in refused(*uris, "--experiments", "nowhere")
+    assert "not both" in refused(*uris, "--input-dir", copied.home)
+    assert "is no export" in refused("--input-dir", copied.home)
+    same = ("--src-mlflow-uri", copied.src.uri, "--dst-mlflow-uri", copied.src.uri)
+    assert "are the same experiment" in refused(*same, "--experiments", copied.name)
+    assert not (copied.home / "refused").exists()
+    source = Source(copied.src, f"left out {uuid4().hex[:8]}")
+    source.run("kept")
+    source.delete(source.run("deleted"))
+    new_name = f"renamed {source.name}"
+    copied.script("copy-experiment", *uris, "--experiment", source.name, "--experiment-name", new_name)
+    renames = copied.home / "renames.csv"
+    renames.write_text("left,renamed left\n")
+    wanted = ("--experiments", source.id, "--experiment-rename-file", renames)
+    result = copied.script("verify-migration", *uris, *wanted, report="elsewhere")
+    assert "Not compared: 1 run: deleted at the source" in result.stdout
+    result = copied.script(
+        "verify-migration", *uris, *wanted, "--export-deleted-runs", report="elsewhere", status=1
+    )  # fmt: skip
+    assert "(deleted): missing" in result.stdout
