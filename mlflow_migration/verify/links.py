@@ -124,12 +124,14 @@ class Links:
 
         :param root: The destination's artifact root of the object that has the text.
         """
+        if _is_misplaced(dst, root):
+            return False
         if self._same_words(_WORD.split(src), _WORD.split(dst), experiment_id):
             return True
         ours, theirs = _json(src), _json(dst)
         if (ours, theirs) != (src, dst) and self._same_words(_WORD.split(ours), _WORD.split(theirs), experiment_id):
             return True
-        return bool(_LOCATION.match(src) and _LOCATION.match(dst)) and self._same_place(src, dst, experiment_id, root)
+        return bool(_LOCATION.match(src) and _LOCATION.match(dst)) and self._same_place(src, dst, experiment_id)
 
     def _same_words(self, src: List[str], dst: List[str], experiment_id: str) -> bool:
         return len(src) == len(dst) and all(map(lambda a, b: self._same_word(a, b, experiment_id), src, dst))
@@ -145,7 +147,7 @@ class Links:
         known = dst in self.there(kind, experiment_id)
         return (asked or known) and self.same(kind, src, dst, experiment_id)
 
-    def _same_place(self, src: str, dst: str, experiment_id: str, root: str) -> bool:
+    def _same_place(self, src: str, dst: str, experiment_id: str) -> bool:
         ours, theirs = _WORD.split(src.rstrip("/")), _WORD.split(dst.rstrip("/"))
         for i in range(len(ours) - 1, -1, -1):
             for j in range(len(theirs) - 1, -1, -1):
@@ -153,10 +155,18 @@ class Links:
                     continue
                 if not self._same_id(ours[i], theirs[j], experiment_id):
                     continue
-                place = root[: root.index(theirs[j])] if theirs[j] in root else ""
                 after = (_after(ours[i + 1 :]), _after(theirs[j + 1 :]))
-                return dst.startswith(place) and self._same_words(*after, experiment_id)
+                return self._same_words(*after, experiment_id)
         return False
+
+
+def _is_misplaced(text: str, root: str) -> bool:
+    """Tell whether a location names the owner of an artifact root, but another place than that root."""
+    scheme = root.partition(":")[0] + ":"
+    ids = filter(_SERVERS_ID.match, _WORD.findall(root))
+    return text.startswith(scheme) and any(
+        found in text and not text.startswith(root[: root.index(found)]) for found in ids
+    )
 
 
 def _after(words: List[str]) -> List[str]:

@@ -28,6 +28,7 @@ _SHOWN = 20  # objects on the console
 _SHOWN_FIELDS = 3  # differences of one of them
 _KEPT = 1_000  # objects in the report
 _LONGEST = 200  # characters of a value
+_LOOKED_AT = 400
 
 
 class Report:
@@ -96,7 +97,7 @@ class Report:
         :param reason: Why it is an error.
         """
         line: Json = {"kind": kind, "result": result}
-        for key, value in (("src_id", src_id), ("dst_id", dst_id), ("name", name), ("reason", redact(reason))):
+        for key, value in (("src_id", src_id), ("dst_id", dst_id), ("name", name), ("reason", reason)):
             if value:
                 line[key] = _shortened(value)
         if differences:
@@ -235,8 +236,9 @@ def _words(line: Json) -> str:
 def _shortened(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
-    text = redact(value if isinstance(value, str) else repr(value)).encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 30]}... ({len(text)} characters)"
+    text = (value if isinstance(value, str) else repr(value)).encode("utf-8", "backslashreplace").decode()
+    start = redact(text[:_LOOKED_AT])  # to look for secrets in very long texts takes long
+    return start if len(text) <= _LONGEST else f"{start[: _LONGEST - 30]}... ({len(text)} characters)"
 
 
 def _redacted(value: Any) -> Any:

@@ -87,9 +87,8 @@ def test_mlmodel_files_are_compared_as_yaml(links: Links) -> None:
     src = mlmodel_of(SRC, SRC_MODEL, f"mlflow-artifacts:/1/models/{SRC_MODEL}/artifacts")
     dst = mlmodel_of(DST, DST_MODEL, ROOT)
     assert mlmodel.difference(src, dst, same) is None
-    assert mlmodel.difference(src, dst.replace(b"[1, 2]", b"\n  - 1\n  - 2"), same) is not None  # no such YAML
     assert mlmodel.difference(src, dst.replace(b"2]", b"3]"), same) == ("2", "3")
-    assert mlmodel.difference(src, src, same) == (SRC_MODEL, SRC_MODEL) or mlmodel.difference(src, src, same)
+    assert mlmodel.difference(src, src, same) is not None  # nobody has written the new ids into it
     assert mlmodel.difference(src, dst + b"more: 1\n", same) is not None
     assert mlmodel.difference(dst, dst, lambda a, b: a == b) is None
     bomb = b"a: &a [x]\nb: &b [*a, *a]\n" + b"".join(b"c%d: [*b, *b]\n" % i for i in range(1000))
