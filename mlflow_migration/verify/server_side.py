@@ -58,7 +58,7 @@ class ServerSide:
     def __init__(self, tracking: Tracking, registry: Registry, executor: Executor) -> None:
         self.tracking, self.registry, self._executor = tracking, registry, executor
         self.uri = tracking.uri
-        self.identity = tracking.identity
+        self.identity, self.registry_identity = tracking.identity, registry.identity
         self._has_models: Optional[bool] = None
         self._lock = threading.Lock()
 

@@ -34,6 +34,7 @@ from mlflow_migration.verify.report import Report
 from mlflow_migration.verify.server_side import ServerSide
 
 Names = Union[str, Sequence[str], None]
+_WORDS = {MODEL: "registered model", PROMPT: "prompt"}
 _DELETED_EXPERIMENT = "deleted at the source, without a copy; --export-deleted-experiments counts them as missing"
 
 
@@ -95,8 +96,8 @@ class Verifier:
         :raises BadInput: What is selected is not at the source, or source and destination are the same.
         """
         experiments = self._chosen_experiments()
-        models = self._chosen(self._selection.models, self._src.models(), "registered model")
-        prompts = self._chosen(self._selection.prompts, self._src.prompts(), "prompt")
+        models = self._chosen(self._selection.models, self._src.models(), _WORDS[MODEL])
+        prompts = self._chosen(self._selection.prompts, self._src.prompts(), _WORDS[PROMPT])
         loose = isinstance(self._src, DirectorySide) and bool(self._src.parts.loose)
         self._job.progress.add_total(len(models) + len(prompts))
         pairs = [(src, dst) for src in experiments for dst in self._copies(src)]
@@ -113,6 +114,8 @@ class Verifier:
         for kind, names in ((MODEL, models), (PROMPT, prompts)):
             for name in names:
                 for new_name in self._new_names(kind, name):
+                    if name == new_name and getattr(self._src, "registry_identity", "") == self._dst.registry_identity:
+                        raise BadInput(f"Source and destination are the same {_WORDS[kind]} '{name}' of the same server.")
                     registry.registered(kind, name, new_name)
         if not (self._report.begun or experiments or models or prompts):
             raise BadInput(f"{self._src.uri} has nothing to compare.")

@@ -399,7 +399,8 @@ def test_what_cannot_start_says_why(copied: Copied) -> None:
 
     assert "has no experiment 'nowhere'" in refused(*uris, "--experiments", "nowhere")
     assert "not both" in refused(*uris, "--input-dir", copied.home)
-    assert "is no export" in refused("--input-dir", copied.home)
+    (copied.home / "empty").mkdir()
+    assert "is no export" in refused("--input-dir", copied.home / "empty")
     same = ("--src-mlflow-uri", copied.src.uri, "--dst-mlflow-uri", copied.src.uri)
     assert "are the same experiment" in refused(*same, "--experiments", copied.name)
     assert not (copied.home / "refused").exists()

@@ -313,6 +313,10 @@ def arguments(server, tmp_path):
         "copy-model-version": [
             [*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]
         ],
+        "verify-migration": [
+            [*both[:3], server.uri.replace("127.0.0.1", "localhost"), "--prompts", "prompt"],
+            ["--input-dir", tmp_path / "prompts", "--report-dir", tmp_path / "out"],
+        ],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }
 

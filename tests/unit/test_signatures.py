@@ -71,6 +71,7 @@ FUNCTIONS = {
         "copy_stages_and_aliases=False copy_lineage_tags=False verbose=False"
     ),
     "copy.copy_run._copy": "src_run_id dst_experiment_name src_client=None dst_client=None",
+    "verify.verify_migration.verify_migration": "src_mlflow_uri=None dst_mlflow_uri=None",
     "client.client_utils.create_http_client": "client model_name=None",
     "client.client_utils.create_dbx_client": "client",
     "client.client_utils.create_mlflow_client": "",
@@ -128,9 +129,11 @@ OPTIONS = {
     "import-prompt": "input-dir! prompt-name delete-prompt?",
     "export-prompts": "output-dir! prompts! use-threads?",
     "import-prompts": "input-dir! delete-prompt? use-threads?",
+    "verify-migration": "src-mlflow-uri dst-mlflow-uri src-registry-uri dst-registry-uri input-dir experiments models "
+    "prompts experiment-rename-file model-rename-file depth export-deleted-runs? report-dir",
     "http-client": "api resource! method params data output-file",
 }
-DEFAULTS = {"mlmodel_fix": True, "use_threads": None, "api": "mlflow", "method": "GET"}
+DEFAULTS = {"mlmodel_fix": True, "depth": "metadata", "use_threads": None, "api": "mlflow", "method": "GET"}
 
 
 def found(path: str) -> Any:
