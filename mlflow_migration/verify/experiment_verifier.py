@@ -51,10 +51,11 @@ class ExperimentVerifier:
         """Compare an experiment, its runs and its logged models with those of its copy."""
         pair = Comparison(src, dst, dst.id)
         if self._how.depth == "counts":
-            pair.fields({"deleted": src.deleted}, {"deleted": dst.deleted})
+            pair.fields(*({"lifecycle_stage": side.fields["lifecycle_stage"]} for side in (src, dst)))
         else:
             pair.fields(src.fields, dst.fields)
         pair.record(self._report)
+        self._job.progress.add_total(len(self._links.there(RUN, dst.id)))
         matched: Set[str] = set()
         self._linked = set()
         for runs in self._src.runs(src):

@@ -79,7 +79,11 @@ class Report:
         if thing.error is None:
             self.record(thing.kind, "missing", thing.id, name=thing.name)
         else:
-            self.record(thing.kind, "error", thing.id, name=thing.name, reason=describe(thing.error))
+            self.broken(thing, thing.error)
+
+    def broken(self, thing: Thing, ex: Exception) -> None:
+        """Record an object that can't be read, or what it has can't."""
+        self.record(thing.kind, "error", thing.id, name=thing.name, reason=describe(ex))
 
     def record(
         self,

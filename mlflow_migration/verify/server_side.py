@@ -60,6 +60,7 @@ class ServerSide:
         self.uri = tracking.uri
         self.identity, self.registry_identity = tracking.identity, registry.identity
         self._has_models: Optional[bool] = None
+        self._presence: Tuple[str, Presence] = ("", Presence(tracking))
         self._lock = threading.Lock()
 
     # -- experiments and runs -----------------------------------------------------------------------------------
@@ -109,8 +110,9 @@ class ServerSide:
             return ""
 
     def _runs(self, page: Sequence[Json]) -> List[Thing]:
-        presence = Presence(self.tracking)
-        return [self._run(run, presence) for run in page]
+        if page and self._presence[0] != page[0]["info"]["experiment_id"]:  # one listing for an experiment
+            self._presence = page[0]["info"]["experiment_id"], Presence(self.tracking)
+        return [self._run(run, self._presence[1]) for run in page]
 
     def _run(self, run: Json, presence: Presence) -> Thing:
         info, data, tags = run["info"], run.get("data") or {}, tag_dict((run.get("data") or {}).get("tags"))

@@ -13,6 +13,7 @@ from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.common.artifacts import ArtifactFilter
 from mlflow_migration.common.cli import command, finish
+from mlflow_migration.common.executor import Outcome
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
@@ -103,8 +104,9 @@ class Verifier:
         pairs = [(src, dst) for src in experiments for dst in self._copies(src)]
         for _, dst in pairs:
             self._experiments.index(dst.id)
-        for src, dst in pairs:
-            self._experiments.experiment(src, dst)
+        for outcome in map(self._guarded, pairs):
+            if outcome.error is not None:
+                self._report.broken(outcome.item[0], outcome.error)
         if loose:
             self._experiments.loose()
         registry = RegistryVerifier(
@@ -113,12 +115,24 @@ class Verifier:
         )  # fmt: skip
         for kind, names in ((MODEL, models), (PROMPT, prompts)):
             for name in names:
-                for new_name in self._new_names(kind, name):
-                    if name == new_name and getattr(self._src, "registry_identity", "") == self._dst.registry_identity:
-                        raise BadInput(f"Source and destination are the same {_WORDS[kind]} '{name}' of the same server.")
-                    registry.registered(kind, name, new_name)
+                self._registered(registry, kind, name)
         if not (self._report.begun or experiments or models or prompts):
             raise BadInput(f"{self._src.uri} has nothing to compare.")
+
+    def _guarded(self, pair: Tuple[Thing, Thing]) -> Outcome[Tuple[Thing, Thing], None]:
+        """Compare an experiment; if its runs can't even be listed, the others are compared nevertheless."""
+        return self._job.executor.gather(lambda item: self._experiments.experiment(*item), [pair])[0]
+
+    def _registered(self, registry: RegistryVerifier, kind: str, name: str) -> None:
+        new_names = self._new_names(kind, name)
+        if name in new_names and self._is_one_registry():
+            raise BadInput(f"Source and destination are the same {_WORDS[kind]} '{name}' of one server.")
+        for outcome in self._job.executor.gather(lambda new: registry.registered(kind, name, new), new_names):
+            if outcome.error is not None:
+                self._report.broken(Thing(kind, name), outcome.error)
+
+    def _is_one_registry(self) -> bool:
+        return isinstance(self._src, ServerSide) and self._src.registry_identity == self._dst.registry_identity
 
     # -- what is compared with what -----------------------------------------------------------------------------
 
@@ -206,7 +220,7 @@ def verify(
     :param selection: What is compared; default is everything.
     :param how: How it is compared.
     :param id_maps: What imports have written about the destination.
-    :param report: Gets the results.
+    :param report: Gets the results; who has made it closes it, which writes its files.
     :return: The report.
     :raises BadInput: What is selected is not at the source.
     """

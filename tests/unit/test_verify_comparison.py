@@ -20,6 +20,7 @@ from mlflow_migration.verify.report import Report
 
 SRC, DST, OTHER, GONE = ("a" * 32, "b" * 32, "c" * 32, "d" * 32)
 SRC_MODEL, DST_MODEL = "m-" + "1" * 32, "m-" + "2" * 32
+SRC_ROOT = f"mlflow-artifacts:/1/models/{SRC_MODEL}/artifacts"
 ROOT = f"mlflow-artifacts:/5/models/{DST_MODEL}/artifacts"
 
 
@@ -60,8 +61,8 @@ def links() -> Links:
         (f"s3://bucket/x/1/{SRC}/artifacts/model", f"runs:/{DST}/model", True),
         (f"s3://bucket/x/1/{SRC}/artifacts/model", f"mlflow-artifacts:/5/{DST}/artifacts", False),
         (f"in 1: {SRC}", f"in 5: {DST}", False),  # no location
-        (f"mlflow-artifacts:/1/models/{SRC_MODEL}/artifacts", ROOT, True),
-        (f"mlflow-artifacts:/1/models/{SRC_MODEL}/artifacts", f"mlflow-artifacts:/1/models/{DST_MODEL}/artifacts", False),
+        (SRC_ROOT, ROOT, True),
+        (SRC_ROOT, SRC_ROOT.replace(SRC_MODEL, DST_MODEL), False),
     ],
 )  # fmt: skip
 def test_texts_are_the_same_but_for_ids(links: Links, src: str, dst: str, same: bool) -> None:
