@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import mlflow_migration
@@ -52,7 +53,7 @@ class Report:
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._file: Any = None
-        self._closed = False
+        self._closed = self._is_new = False
 
     # -- what is found ------------------------------------------------------------------------------------------
 
@@ -64,6 +65,7 @@ class Report:
         self.sides = {name: redact(uri) for name, uri in sides.items()}
         if self._directory is None:
             return
+        self._is_new = self._directory.is_local and not self._directory.exists()
         try:
             self._file = self._stack.enter_context(self._directory.new_file(LINES_FILE))
         except (OSError, BadDirectory) as ex:
@@ -181,6 +183,9 @@ class Report:
             return
         if not self.begun:  # nothing is to be seen of a command that could not start
             self._stack.__exit__(OSError, OSError("discarded"), None)
+            if self._is_new:
+                with suppress(OSError):
+                    os.rmdir(self._directory.path)
             return
         try:
             self._stack.close()

@@ -205,3 +205,40 @@ def test_bulk_layouts_are_found(tmp_path: Any) -> None:
         "experiments": ["experiments/1"], "loose": ["models/a"], "models": ["models/a"], "prompts": ["prompts"],
     }  # fmt: skip
     assert parts_of(ExportDir(str(tmp_path / "experiments"))).experiments[0].path == str(tmp_path / "experiments" / "1")
+
+
+class SomeFiles:
+    """Artifacts in memory; what is None can't be read."""
+
+    root = ROOT
+
+    def __init__(self, **files: Optional[bytes]) -> None:
+        self.files = files
+
+    def sizes(self) -> Dict[str, int]:
+        return {path: len(data or b"123") for path, data in self.files.items()}
+
+    def sha256(self, path: str) -> str:
+        return str(self.content(path, 0))
+
+    def content(self, path: str, most: int) -> Optional[bytes]:
+        data = self.files[path]
+        if data is None:
+            raise OSError("unreadable")
+        return data
+
+
+def test_an_unreadable_artifact_is_an_error_and_the_others_are_compared(links: Links) -> None:
+    src = SomeFiles(a=b"111", b=b"222", c=b"333", d=b"4444", MLmodel=b"run_id: " + SRC.encode())
+    dst = SomeFiles(a=b"111", b=None, c=b"999", d=b"444", MLmodel=b"run_id: " + DST.encode())
+    found: Dict[str, Any] = {}
+    with Executor(4) as executor:
+        for depth in ("metadata", "full"):
+            pair = Comparison(Thing(RUN, SRC), Thing(RUN, DST), "5")
+            Comparer(executor, links, How(depth), Report(None, {})).files(pair, src, dst)
+            found[depth] = ([name for name, _, _ in pair.differences], pair.errors)
+        pair = Comparison(Thing(RUN, SRC), Thing(RUN, DST), "5")
+        Comparer(executor, links, How("full", mlmodel_fix=False), Report(None, {})).files(pair, src, dst)
+    assert found["metadata"] == (["artifact:d"], [])
+    assert found["full"] == (["artifact:d", "artifact:c"], ["artifact b can't be compared: unreadable"])
+    assert "artifact:MLmodel" in [name for name, _, _ in pair.differences]
