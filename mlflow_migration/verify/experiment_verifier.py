@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.tracking import RUN_KEY
 from mlflow_migration.common.job import Job
@@ -148,22 +148,31 @@ class ExperimentVerifier:
     # -- logged models ------------------------------------------------------------------------------------------
 
     def _logged_models(self, models: Sequence[Thing], experiment_id: str, matched: Set[str]) -> None:
-        pairs: List[Comparison] = []
+        copies: Dict[str, List[str]] = {}
         for model in models:
             found = [] if model.error is not None else self._copies_of_model(model, experiment_id)
             matched.update(found)
-            if not found:
+            if found:
+                copies[model.id] = found
+            else:
                 self._lacking_model(model)
-                continue
-            is_listed = found[0] in self._links.there(LOGGED_MODEL, experiment_id)
-            dst = self._dst.logged_model(found[0], deleted=not is_listed)
-            if dst is None:
+        listed = self._links.there(LOGGED_MODEL, experiment_id)
+
+        def read(model: Thing) -> Optional[Thing]:
+            dst_id = copies[model.id][0]
+            return self._dst.logged_model(dst_id, deleted=dst_id not in listed)
+
+        pairs: List[Comparison] = []
+        for outcome in self._job.executor.gather(read, [model for model in models if model.id in copies]):
+            model, found = outcome.item, copies[outcome.item.id]
+            if outcome.error is not None:
+                self._report.broken(model, outcome.error)
+            elif outcome.value is None:
                 self._report.missing(model)
-                continue
-            pair = Comparison(model, dst, experiment_id)
-            if len(found) > 1:
-                pair.differ("copies", "1", f"{len(found)}: {', '.join(found)}")
-            pairs.append(pair)
+            else:
+                pairs.append(Comparison(model, outcome.value, experiment_id))
+                if len(found) > 1:
+                    pairs[-1].differ("copies", "1", f"{len(found)}: {', '.join(found)}")
         guarded(self._job.executor, self._comparer.logged_model, pairs)
         for pair in pairs:
             pair.record(self._report)

@@ -90,6 +90,7 @@ class Verifier:
         self._selection = selection
         self._links = Links(src, dst, id_maps)
         self._experiments = ExperimentVerifier(job, src, dst, self._links, how, report)
+        self._names: Optional[Dict[str, str]] = None
 
     def verify(self) -> None:
         """Compare everything that is selected.
@@ -178,7 +179,9 @@ class Verifier:
             there = self._dst.experiment_by_name(rename(name, self._selection.experiment_renames, "experiment"))
             return {there.id} if there else set()
         if name is None:
-            name = next((one.name for one in self._src.experiments() if one.id == src_id), None)
+            if self._names is None:
+                self._names = {one.id: one.name for one in self._src.experiments()}
+            name = self._names.get(src_id)
         known = {
             str(entry["dst_id"])
             for entry in self._links.entries(EXPERIMENT)
