@@ -170,7 +170,7 @@ OPTIONS: Dict[str, Option] = {
         "Directory to export to: local, dbfs:/ (on a cluster), /Volumes, s3://, gs:// or abfss://.",
         required=True,
     ),
-    "input_dir": Option(_WHERE, "Directory of an export to import from.", required=True),
+    "input_dir": Option(_WHERE, "Directory of an export to import from, or to verify.", required=True),
     "depth": Option(
         _WHICH,
         "How closely is compared: which objects there are, what they have (sizes of artifacts too), or also all metric "
