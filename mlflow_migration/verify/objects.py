@@ -96,19 +96,22 @@ class Thing:
     error: Optional[Exception] = None
 
 
-def number_text(value: Any) -> str:
+def _number(value: Any) -> float:
     """Return a metric's value as every server has it: none keeps infinities or the sign of zero."""
     number = float(value or 0.0)
     if math.isinf(number):
-        number = math.copysign(_LARGEST, number)
-    return repr(number + 0.0)
+        return math.copysign(_LARGEST, number)
+    return number + 0.0 if number == number else math.nan
+
+
+def number_text(value: Any) -> str:
+    """Return such a value as text."""
+    return repr(_number(value))
 
 
 def packed(point: Mapping[str, Any]) -> bytes:
     """Return a point as 24 bytes that are the same whatever it is written as."""
-    value = float(number_text(point.get("value")))
-    value = math.nan if math.isnan(value) else value
-    return _POINT.pack(value, int(point.get("timestamp") or 0), int(point.get("step") or 0))
+    return _POINT.pack(_number(point.get("value")), int(point.get("timestamp") or 0), int(point.get("step") or 0))
 
 
 def unpacked(data: bytes) -> str:
