@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Protocol, Sequence
 
 import click
 
@@ -22,7 +22,6 @@ from mlflow_migration.client.errors import (
 )
 from mlflow_migration.common import log, options
 from mlflow_migration.common.executor import any_busy
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.umbrella import ALL
 
 EXIT_OK, EXIT_BAD, EXIT_NOT_STARTED, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
@@ -51,6 +50,7 @@ def command(
     name: str,
     *option_names: str,
     common: Sequence[str] = COMMON,
+    optional: Sequence[str] = (),
     help: Optional[str] = None,
     prints_data: bool = False,
 ) -> Callable[[Callable[..., int]], Command]:
@@ -62,6 +62,7 @@ def command(
     :param name: Name of the command, as in umbrella.ALL.
     :param option_names: Keys of options.OPTIONS, in the order of ``--help``.
     :param common: Keys of the options that come after these.
+    :param optional: Those of all of these that other commands can't do without, but this one can.
     :param help: Text of ``--help``; default is the command's line in umbrella.ALL.
     :param prints_data: What it prints on stdout is for programs, so messages go to stderr.
     """
@@ -77,7 +78,7 @@ def command(
         return Command(
             name,
             callback=callback,
-            params=[options.click_option(key) for key in keys],
+            params=[options.click_option(key, optional=key in optional) for key in keys],
             help=help or ALL[name].help,
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
         )
@@ -103,7 +104,30 @@ def echo(text: str) -> None:
         log.drop_stdout()
 
 
-def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> int:
+class Account(Protocol):
+    """What tells how the work of a command ended, such as a ledger."""
+
+    stopped: Optional[str]
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been recorded."""
+
+    @property
+    def exit_status(self) -> int:
+        """That of the command."""
+
+    def stop(self, ex: BaseException) -> None:
+        """Take note that an error or the user ended the work before its end."""
+
+    def close(self) -> None:
+        """Write what is to be written."""
+
+    def summary(self) -> str:
+        """Return what the user is told."""
+
+
+def finish(ledger: Account, work: Callable[[], object], *, show: bool = True) -> int:
     """Do the work of a command under its ledger, close the ledger and show its summary.
 
     An error that ends the work is raised again if nothing had been recorded (the command could not start);
