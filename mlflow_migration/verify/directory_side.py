@@ -314,8 +314,10 @@ class DirectorySide:
             name = whole["model"]["name"]
             thing = found.setdefault(name, _prompt(name))
             thing.fields = registered_fields(whole["model"])
-            thing.place.update(aliases=whole["aliases"], experiments=whole["experiments"], whole=True)
-            thing.versions += [_lost(PROMPT_VERSION, name, number) for number in whole["failed"]]
+            thing.place.update(aliases=whole["aliases"], experiments=_names(whole), whole=True)
+            there = {version.name for version in thing.versions}
+            lost = [number for number in whole["numbers"] if f"{name}/{number}" not in there]
+            thing.versions += [_lost(PROMPT_VERSION, name, number) for number in sorted({*whole["failed"], *lost})]
         for name in summary["failed"]:
             found.setdefault(name, _prompt(name)).error = _LOST
 
@@ -337,6 +339,11 @@ _LOST = BadDirectory("its export failed: it is not in the directory")
 
 def _lost(kind: str, name: str, number: str) -> Thing:
     return Thing(kind, f"{name}/{number}", f"{name}/{number}", error=_LOST)
+
+
+def _names(whole: Json) -> Dict[str, str]:
+    """Return the names of the experiments that a prompt is linked to, by id at the source."""
+    return {experiment_id: about["name"] for experiment_id, about in whole["experiments"].items() if about["name"]}
 
 
 def _prompt(name: str) -> Thing:
