@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import AbstractSet, Any, Collection, Dict, List, Mapping, NamedTuple, Sequence
+from typing import AbstractSet, Any, Collection, Dict, List, Mapping, NamedTuple, Sequence, Set
 
 from mlflow_migration.client.errors import BadDirectory, NotFound
 from mlflow_migration.client.tracking import Tracking
@@ -47,6 +47,16 @@ class Exported(NamedTuple):
 
     runs: Dict[str, RunExporter]
     models: AbstractSet[str]
+
+    @property
+    def whole_runs(self) -> Set[str]:
+        """Ids of the runs that are whole in the directory."""
+        return {run_id for runs in self.runs.values() for run_id in runs.whole}
+
+    @property
+    def failed_runs(self) -> Set[str]:
+        """Ids of the runs that could not be exported."""
+        return {run_id for runs in self.runs.values() for run_id in runs.failed}
 
 
 def choose_experiments(tracking: Tracking, job: Job, wanted: Sequence[str], options: Mapping[str, Any]) -> List[Json]:

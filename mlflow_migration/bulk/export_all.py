@@ -39,7 +39,7 @@ def export_server(
         for experiment in choose_experiments(tracking, job, [ALL], options)
     ]
     exported = export_experiments_of(tracking, job, wanted, directory.sub(EXPERIMENTS), options, SCRIPT)
-    models.finish(exported)
+    models.finish(exported.whole_runs, exported.failed_runs, exported.models)
     try:
         prompts = PromptRegistry(registry)
     except NoPrompts:

@@ -13,7 +13,7 @@ from mlflow_migration.bulk.export_prompts import SUMMARY_FILE
 from mlflow_migration.bulk.import_models import report_of
 from mlflow_migration.bulk.import_prompts import import_all_prompts
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FILE
-from mlflow_migration.bulk.models_importer import import_listed_models
+from mlflow_migration.bulk.models_importer import came_with, import_listed_models
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
 from mlflow_migration.client.servers import open_registry, open_tracking
@@ -58,7 +58,7 @@ def import_server(
         done = import_experiments_of(tracking, job, place, settings_of(options), id_map, renames[0])
     if has[MODELS]:
         place = directory.sub(MODELS)
-        import_listed_models(tracking, registry, job, place, options, id_map, renames[1], done)
+        import_listed_models(tracking, registry, job, place, options, id_map, renames[1], came_with(done))
     if has[PROMPTS]:
         _import_prompts(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
 

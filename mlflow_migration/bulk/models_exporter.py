@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set
+from typing import AbstractSet, Any, Dict, List, Mapping, NamedTuple, Sequence, Set
 
-from mlflow_migration.bulk.experiments_exporter import EXPERIMENTS_FILE, Exported, Wanted, export_experiments_of
+from mlflow_migration.bulk.experiments_exporter import EXPERIMENTS_FILE, Wanted, export_experiments_of
 from mlflow_migration.client.errors import BadDirectory, NotFound
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
@@ -55,7 +55,8 @@ class ModelsExporter:
         self._directory, self._options, self._script = directory.sub(MODELS), options, script
         self._begun: List[_Begun] = []
         self._failed: List[str] = []
-        self._roots: Dict[str, str] = {}
+        self.roots: Dict[str, str] = {}
+        """Artifact roots of the logged models that versions name, by id."""
         self.runs: Dict[str, List[str]] = {}
         """Ids of the runs that versions are made from, by id of their experiment."""
         self.models: Dict[str, Set[str]] = {}
@@ -93,7 +94,7 @@ class ModelsExporter:
                 continue
             info = found.get()["info"]
             self.models.setdefault(info["experiment_id"], set()).add(found.item)
-            self._roots[found.item] = info.get("artifact_uri") or ""
+            self.roots[found.item] = info.get("artifact_uri") or ""
 
     def _read(self, name: str) -> _Begun:
         exporter = ModelExporter(
@@ -102,17 +103,25 @@ class ModelsExporter:
         )  # fmt: skip
         return _Begun(name, exporter, exporter.read(name, self._directory.sub(safe_name(name))))
 
+    def run_roots(self) -> Dict[str, str]:
+        """Return the artifact roots of the runs that versions are made from, by id."""
+        versions = [version for begun in self._begun for version in begun.work.versions]
+        infos = [version.run["info"] for version in versions if version.run is not None]
+        return {info["run_id"]: info.get("artifact_uri") or "" for info in infos}
+
     def _fail(self, name: str, ex: BaseException) -> None:
         self._failed.append(name)
         self._job.failed("registered_model", name, ex)
 
-    def finish(self, exported: Exported) -> None:
-        """Write the models, now that the experiments are in the directory, and record each object."""
-        carried = Carried(
-            {run_id for runs in exported.runs.values() for run_id in runs.whole},
-            {run_id for runs in exported.runs.values() for run_id in runs.failed},
-            {model_id: root for model_id, root in self._roots.items() if model_id in exported.models},
-        )
+    def finish(self, runs: AbstractSet[str], failed_runs: AbstractSet[str], models: AbstractSet[str]) -> None:
+        """Write the models, now that runs and logged models travel, and record each object.
+
+        :param runs: Ids of runs that travel whole.
+        :param failed_runs: Ids of those that could not be read.
+        :param models: Ids of the logged models that travel.
+        """
+        roots = {model_id: root for model_id, root in self.roots.items() if model_id in models}
+        carried = Carried(runs, failed_runs, roots)
         done = []
         for outcome in self._job.executor.imap(lambda begun: begun.exporter.finish(begun.work, carried), self._begun):
             if outcome.error is None:
@@ -173,7 +182,7 @@ def export_models_of(
         for experiment_id in sorted({*models.runs, *models.models}, key=int)
     ]
     exported = export_experiments_of(tracking, job, chosen, directory.sub(EXPERIMENTS), options, script)
-    models.finish(exported)
+    models.finish(exported.whole_runs, exported.failed_runs, exported.models)
     return write_manifest(tracking, job, directory, options, script)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from mlflow_migration.bulk.experiments_importer import Imported, import_experiments_of
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FILE
@@ -23,7 +23,37 @@ from mlflow_migration.model.sources import model_ids
 from mlflow_migration.run.import_run import destination_experiment, settings_of
 
 Json = Dict[str, Any]
-_Index = Dict[str, ExportDir]
+
+
+class Came(NamedTuple):
+    """What has come with experiments.
+
+    :param run_ids: Destination run ids by source run id.
+    :param run_infos: Info of the destination's runs by source run id, as far as it is known.
+    :param model_ids: Destination ids of logged models by those of the source.
+    :param runs: Directories of runs by id.
+    :param models: Those of logged models.
+    :param roots: Artifact roots at the source of runs, and of logged models, that have no directory.
+    """
+
+    run_ids: Mapping[str, str]
+    run_infos: Mapping[str, Json]
+    model_ids: Mapping[str, str]
+    runs: Mapping[str, ExportDir]
+    models: Mapping[str, ExportDir]
+    roots: Tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
+
+
+def came_with(experiments: Sequence[Imported]) -> Came:
+    """Return what has come with experiments of a directory."""
+    parts = [item.part for item in experiments if item.part is not None]
+    return Came(
+        {src_id: dst_id for part in parts for src_id, dst_id in part.runs.ids.items()},
+        {src_id: info for part in parts for src_id, info in part.runs.infos.items()},
+        {src_id: dst_id for part in parts for src_id, dst_id in part.models.ids.items()},
+        {run_id: place for part in parts for run_id, place in part.found[0]},
+        {model_id: place for part in parts for model_id, place in part.found[1]},
+    )
 
 
 def import_models_of(
@@ -47,7 +77,7 @@ def import_models_of(
         )
     settings = settings_of(options)
     done = import_experiments_of(tracking, job, directory.sub(EXPERIMENTS), settings, id_map, renames[0])
-    import_listed_models(tracking, registry, job, directory.sub(MODELS), options, id_map, renames[1], done)
+    import_listed_models(tracking, registry, job, directory.sub(MODELS), options, id_map, renames[1], came_with(done))
 
 
 def import_listed_models(
@@ -58,16 +88,16 @@ def import_listed_models(
     options: Mapping[str, Any],
     id_map: IdMap,
     renames: Mapping[str, str],
-    experiments: Sequence[Imported],
+    came: Came,
 ) -> None:
     """Import registered models whose experiments have been imported, and record each object.
 
     :param directory: The one with the models.
     :param options: Those of the command.
     :param renames: What replaces which beginning of a name.
-    :param experiments: The experiments.
+    :param came: What has come with the experiments.
     """
-    importer = _Models(tracking, registry, job, options, id_map, experiments)
+    importer = _Models(tracking, registry, job, options, id_map, came)
     failed = read_models(directory)["failed"]
     job.ledger.expect("registered_model", len(failed))
     for name in failed:
@@ -106,35 +136,31 @@ class _Models:
         job: Job,
         options: Mapping[str, Any],
         id_map: IdMap,
-        experiments: Sequence[Imported],
+        came: Came,
     ) -> None:
         self._tracking, self._registry, self._job = tracking, registry, job
         self._options, self._id_map = options, id_map
         self._lock = threading.Lock()
         self._holders: Dict[str, str] = {}  # experiments that hold models of versions without a run, by name
-        parts = [item.part for item in experiments if item.part is not None]
-        self._runs: _Index = {run_id: place for part in parts for run_id, place in part.found[0]}
-        self._models: _Index = {model_id: place for part in parts for model_id, place in part.found[1]}
-        self._run_ids = {src_id: dst_id for part in parts for src_id, dst_id in part.runs.ids.items()}
-        self._run_infos = {src_id: info for part in parts for src_id, info in part.runs.infos.items()}
-        self._model_ids = {src_id: dst_id for part in parts for src_id, dst_id in part.models.ids.items()}
+        self._came = came
 
     def load(self, place: ExportDir, name: str) -> None:
         """Import the registered model of a directory under a name, and record each object."""
         doc = read_model(place)
         versions = doc["versions"]
-        runs = list(dict.fromkeys(v["run_id"] for v in versions if v["run_id"] in self._runs))
+        came = self._came
+        runs = list(dict.fromkeys(v["run_id"] for v in versions if v["run_id"] in came.runs))
         named = sorted({found for v in versions for found in model_ids(v["source"], v["_download_uri"])})
         found = (
-            [(run_id, self._runs[run_id]) for run_id in runs],
-            [(model_id, self._models[model_id]) for model_id in named if model_id in self._models],
+            [(run_id, came.runs[run_id]) for run_id in runs],
+            [(model_id, came.models[model_id]) for model_id in named if model_id in came.models],
         )
-        carriers = Carriers(place, *found)
+        carriers = Carriers(place, *found, roots=came.roots)
         carriers.arrive(
             self._tracking,
             self._registry,
             self._job,
-            Arrived(self._run_ids, self._run_infos, self._model_ids, lambda: self._holder(name)),
+            Arrived(came.run_ids, came.run_infos, came.model_ids, lambda: self._holder(name)),
         )
         options = self._options
         how = VersionSettings(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always")
@@ -152,7 +178,7 @@ class _Models:
 
     def _why_not_deleted(self, carriers: Carriers, doc: Json, runs: Sequence[str]) -> List[str]:
         reason = why_not_deleted(carriers, doc)
-        lacking = [run_id for run_id in runs if run_id not in self._run_ids]
+        lacking = [run_id for run_id in runs if run_id not in self._came.run_ids]
         if lacking and not self._job.dry_run:
             reason = reason or f"run {lacking[0]} could not be imported"
         return [f"the destination's model is not deleted: {reason}"] if reason else []

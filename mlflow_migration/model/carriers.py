@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException
@@ -75,6 +76,8 @@ class Carriers:
     :param run_dirs: Ids and directories of its runs.
     :param model_dirs: Those of its logged models.
     :param layout: Where copies of models lie in it.
+    :param roots: Artifact roots at the source of more runs, and of more logged models, by id: they have been imported,
+        and are not in the directory.
     :raises BadDirectory: ``model.json`` can't be read.
     """
 
@@ -84,12 +87,13 @@ class Carriers:
         run_dirs: List[Tuple[str, ExportDir]],
         model_dirs: List[Tuple[str, ExportDir]],
         layout: Layout = MODEL_LAYOUT,
+        roots: Tuple[Mapping[str, str], Mapping[str, str]] = (MappingProxyType({}), MappingProxyType({})),
     ) -> None:
         self._directory, self._layout = directory, layout
         self._runs: Dict[str, _Files] = {}
         self._models: Dict[str, _Files] = {}
-        self._run_roots: Dict[str, str] = {}
-        self._model_roots: Dict[str, str] = {}
+        self._run_roots: Dict[str, str] = dict(roots[0])
+        self._model_roots: Dict[str, str] = dict(roots[1])
         self._lacks: List[str] = []
         for run_id, place in run_dirs:
             with suppress(BadDirectory):  # its import fails, and says why
