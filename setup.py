@@ -22,6 +22,7 @@ SCRIPTS = {
     "import-model": "model.import_model",
     "export-model-version": "model_version.export_model_version",
     "import-model-version": "model_version.import_model_version",
+    "copy-all": "copy.copy_all",
     "copy-model": "copy.copy_model",
     "copy-model-version": "copy.copy_model_version",
     "export-prompt": "prompt.export_prompt",

@@ -137,31 +137,40 @@ def export_experiments_of(
         else:
             failed.append(experiment)
             job.failed("experiment", experiment["experiment_id"], outcome.error, name=experiment["name"])
-    taken = {model_id for runs in exported.values() for model_id in runs.exported_models}
-    foreign = {model_id for runs in exported.values() for model_id in runs.foreign_models}
-    rest = _export_rest(tracking, job, directory, options, sorted(foreign - taken))
+    rest = export_rest(tracking, job, directory, options, list(exported.values()))
     if not job.dry_run:
         _write(tracking, directory, [item.experiment for item in wanted], failed, exported, took, options, script)
+    taken = {model_id for runs in exported.values() for model_id in runs.exported_models}
     return Exported(exported, taken.union(rest))
 
 
-def _export_rest(
-    tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any], rest: Sequence[str]
-) -> List[str]:
-    """Export logged models that runs of other experiments link to, and that their own experiment has not taken."""
+def export_rest(
+    tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any], exported: Sequence[RunExporter]
+) -> Dict[str, str]:
+    """Export logged models that runs of other experiments link to, and that their own experiment has not taken.
+
+    :param directory: The one with the experiments.
+    :param options: Those of the command.
+    :param exported: The exporters of the experiments.
+    :return: Ids of their experiments by id of the logged model.
+    """
+    taken = {model_id for runs in exported for model_id in runs.exported_models}
+    rest = sorted({model_id for runs in exported for model_id in runs.foreign_models} - taken)
     settings = settings_of(options).for_models("export_experiments.py")
 
-    def export(model_id: str) -> None:
+    def export(model_id: str) -> str:
         model, deleted = read_model(tracking, model_id)
-        place = directory.sub(safe_name(model["info"]["experiment_id"]), LOGGED_MODELS, safe_name(model_id))
+        experiment_id = str(model["info"]["experiment_id"])
+        place = directory.sub(safe_name(experiment_id), LOGGED_MODELS, safe_name(model_id))
         export_one(tracking, job, model, place, settings, deleted)
+        return experiment_id
 
     job.ledger.expect("logged_model", len(rest))
     done = job.executor.gather(export, rest)
     for outcome in done:
         if outcome.error is not None:
             job.failed("logged_model", outcome.item, outcome.error)
-    return [outcome.item for outcome in done if outcome.error is None]
+    return {outcome.item: outcome.get() for outcome in done if outcome.error is None}
 
 
 def _write(

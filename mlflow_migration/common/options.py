@@ -24,6 +24,8 @@ NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}($|[T ]\d{2}:\d{2})")
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[smhd])", re.IGNORECASE)
+_DURATION_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _FRACTION = re.compile(r"\.(\d+)")
 
 
@@ -59,6 +61,29 @@ def parse_size(text: str) -> int:
     if not match:
         raise BadInput(f"{text!r} is no size such as 500000, 20KB, 1.5MB or 2GB")
     return int(float(match["number"]) * _SIZE_UNITS[match["unit"].upper()])
+
+
+def parse_duration(text: str) -> float:
+    """Return the number of seconds.
+
+    :param text: A number with one of the units ``s``, ``m``, ``h`` and ``d``.
+    :raises BadInput: It is no duration, or none above 0.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match["number"]) * _DURATION_UNITS[match["unit"].lower()] if match else 0.0
+    if seconds <= 0:
+        raise BadInput(f"{text!r} is no duration such as 30s, 10m, 6h or 1d")
+    return seconds
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
+    name = "duration"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> float:
+        try:
+            return value if isinstance(value, float) else parse_duration(value)
+        except BadInput as ex:
+            self.fail(ex.message, param, ctx)
 
 
 class _Time(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
@@ -107,6 +132,7 @@ class _CommaList(click.ParamType):  # type: ignore[type-arg]  # older clicks can
 BOOL = click.BOOL
 TIME = _Time()
 SIZE = _Size()
+DURATION = _Duration()
 LIST = _CommaList()
 
 
@@ -307,6 +333,10 @@ OPTIONS: Dict[str, Option] = {
         _AGAIN, "Has no effect: evaluation datasets are not part of this version.", BOOL, False
     ),
     "await_creation_for": Option(_AGAIN, "Has no effect; for command lines of the earlier tools.", click.INT),
+    "every": Option(
+        _AGAIN, "Copy again and again, a copy beginning so long after the last one did, such as 10m, until stopped.",
+        DURATION,
+    ),
     "recheck": Option(
         _AGAIN,
         "How a repeat finds changes: from what a search returns, or by reading histories and artifacts again.",

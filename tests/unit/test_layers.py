@@ -20,7 +20,7 @@ BELOW = {
     "bulk": {"prompt", "model", "experiment", "run", "logged_model", "common", "client"},
     "verify": {"common", "client"},
     "tools": {"model", "run", "logged_model", "common", "client"},
-    "copy": {"model_version", "model", "experiment", "run", "logged_model", "common", "client"},
+    "copy": {"bulk", "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client"},
 }
 EXCEPTIONS = {
     # a script like the others, but its classes are the client's

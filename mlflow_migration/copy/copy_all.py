@@ -1,0 +1,228 @@
+"""Copies a whole server to another; repeated, it takes only what is new or changed."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments, export_rest
+from mlflow_migration.bulk.export_prompts import export_all_prompts
+from mlflow_migration.bulk.import_prompts import import_all_prompts
+from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, ModelsExporter
+from mlflow_migration.bulk.models_importer import Came, import_listed_models
+from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir, safe_name
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.rename_utils import get_renames, rename
+from mlflow_migration.common.rights import check_registry_rights
+from mlflow_migration.common.selection import ALL, wanted_names
+from mlflow_migration.common.two_servers import two_registries
+from mlflow_migration.copy.related import related
+from mlflow_migration.copy.two_sides import export_half, import_half, refuse_same, run_copy, way_station
+from mlflow_migration.experiment.experiment_exporter import ExperimentExporter
+from mlflow_migration.experiment.experiment_importer import ExperimentImporter
+from mlflow_migration.experiment.export_experiment import selection_of
+from mlflow_migration.run.export_run import settings_of as export_settings
+from mlflow_migration.run.import_run import settings_of as import_settings
+from mlflow_migration.run.run_batch import Part, import_batch
+from mlflow_migration.run.run_exporter import RunExporter
+
+Json = Dict[str, Any]
+
+SCRIPT = "copy_all.py"
+
+
+class _Copy:
+    """One copy of a server.
+
+    :param job: Ledger, threads, progress.
+    :param sides: Source and destination.
+    :param registries: Theirs.
+    :param directory: What is on its way.
+    :param options: Those of the command.
+    :param id_map: What earlier copies did.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        sides: Tuple[Tracking, Tracking],
+        registries: Tuple[Registry, Registry],
+        directory: ExportDir,
+        options: Mapping[str, Any],
+        id_map: IdMap,
+    ) -> None:
+        self._job, self._directory, self._options, self._id_map = job, directory, options, id_map
+        self._src, self._dst = sides
+        self._registries = registries
+        self._reads, self._writes = export_half(job), import_half(job)
+        self._reads.dry_run = False  # what would be done can only be told from what is there
+        self._renames = (
+            get_renames(options.get("experiment_rename_file")),
+            get_renames(options.get("model_rename_file")),
+        )
+        self._settings = import_settings(options)
+        self._lock = threading.Lock()
+        self._run_ids: Dict[str, str] = {}
+        self._run_infos: Dict[str, Json] = {}
+        self._model_ids: Dict[str, str] = {}
+        self._failed: List[str] = []
+
+    def copy(self, experiments: Sequence[str], models: Sequence[str], prompts: Sequence[str]) -> None:
+        """Copy what is named, and record each object; see :func:`wanted_names`."""
+        exporter = ModelsExporter(self._src, self._registries[0], self._reads, self._directory, self._options, SCRIPT)
+        if models:
+            exporter.read(models)
+        chosen = choose_experiments(self._src, self._reads, experiments, self._options) if experiments else []
+        units = related(self._src, self._job.executor, chosen)
+        for outcome in self._job.executor.imap(lambda unit: self._unit(unit, exporter), units, window=AT_ONCE):
+            for experiment in outcome.item if outcome.error is not None else ():
+                assert outcome.error is not None
+                self._job.failed("experiment", experiment["experiment_id"], outcome.error, name=experiment["name"])
+        if models:
+            self._models(exporter)
+        if prompts:
+            self._prompts(prompts)
+
+    # -- experiments --------------------------------------------------------------------------------------------
+
+    def _unit(self, experiments: Sequence[Json], models: ModelsExporter) -> None:
+        """Copy experiments that need each other; what lay in the directory is removed when they are there."""
+        ids = frozenset(experiment["experiment_id"] for experiment in experiments)
+        place = self._directory.sub(EXPERIMENTS)
+        importers = [self._importer(experiment) for experiment in experiments]
+        exported = [
+            self._export(experiment, importer, place, ids, models)
+            for experiment, importer in zip(experiments, importers)
+        ]
+        rest = export_rest(self._src, self._reads, place, self._options, exported)
+        parts: List[Part] = []
+        for experiment, importer, runs in zip(experiments, importers, exported):
+            experiment_id = experiment["experiment_id"]
+            taken = [*runs.exported_models, *(model_id for model_id, of in rest.items() if of == experiment_id)]
+            parts.append(importer.part(place.sub(safe_name(experiment_id)), runs.whole, taken))
+        import_batch(self._writes, *parts)
+        for importer in importers:
+            importer.finish()
+        with self._lock:
+            for part in parts:
+                self._run_ids.update(part.runs.ids)
+                self._run_infos.update(part.runs.infos)
+                self._model_ids.update(part.models.ids)
+        if not self._options.get("temp_dir"):
+            for experiment_id in ids:
+                shutil.rmtree(place.sub(safe_name(experiment_id)).path, ignore_errors=True)
+
+    def _importer(self, experiment: Json) -> ExperimentImporter:
+        """Return what imports an experiment; it knows what the destination has."""
+        name = rename(experiment["name"], self._renames[0], "experiment")
+        there = self._dst.experiment_by_name(name)
+        refuse_same(self._src, self._dst, experiment["experiment_id"], (there or {}).get("experiment_id"))
+        importer = ExperimentImporter(self._dst, self._writes, self._settings, self._id_map, name)
+        importer.prepare()
+        return importer
+
+    def _export(
+        self,
+        experiment: Json,
+        importer: ExperimentImporter,
+        directory: ExportDir,
+        unit: AbstractSet[str],
+        models: ModelsExporter,
+    ) -> RunExporter:
+        """Export what is new or changed of an experiment."""
+        experiment_id = experiment["experiment_id"]
+        deleted = experiment.get("lifecycle_stage") == "deleted" or self._options.get("export_deleted_runs")
+        settings = export_settings({**self._options, "export_deleted_runs": deleted})
+        exporter = ExperimentExporter(self._src, self._reads, settings, selection_of(self._options), SCRIPT)
+        known = (lambda object_id: None) if self._options.get("recheck") == "full" else importer.known
+        runs = exporter.export(
+            experiment,
+            directory.sub(safe_name(experiment_id)),
+            known,
+            linked=models.models.get(experiment_id, ()),
+            elsewhere=unit,
+        )
+        with self._lock:
+            self._failed += runs.failed
+        return runs
+
+    # -- models and prompts -------------------------------------------------------------------------------------
+
+    def _models(self, exporter: ModelsExporter) -> None:
+        # a registry that knows no logged models gets their files, which are no longer here: they are read once more
+        holds = not self._registries[1].is_apart and self._dst.knows_logged_models()
+        models = {model_id for model_id in self._model_ids if holds}
+        run_roots = {run_id: uri for run_id, uri in exporter.run_roots().items() if run_id in self._run_ids}
+        model_roots = {model_id: uri for model_id, uri in exporter.roots.items() if model_id in models}
+        exporter.finish(set(self._run_ids), set(self._failed), models)
+        came = Came(self._run_ids, self._run_infos, self._model_ids, {}, {}, (run_roots, model_roots))
+        import_listed_models(
+            self._dst, self._registries[1], self._writes, self._directory.sub(MODELS), self._options, self._id_map,
+            self._renames[1], came,
+        )  # fmt: skip
+
+    def _prompts(self, wanted: Sequence[str]) -> None:
+        try:
+            src = PromptRegistry(self._registries[0])
+        except NoPrompts:
+            return  # a server that is too old for them has none
+        place = self._directory.sub("prompts")
+        export_all_prompts(self._src, src, self._reads, wanted, place)
+        dst = PromptRegistry(self._registries[1])
+        import_all_prompts(self._dst, dst, self._writes, place, self._options, self._id_map)
+
+
+def copy_server(job: Job, src: Tracking, dst: Tracking, options: Mapping[str, Any], id_map: IdMap) -> None:
+    """Copy a server, or what is chosen of it, and record each object.
+
+    :param options: Those of the command.
+    :raises BadInput: Source and destination are the same, or a list of names can't be read.
+    """
+    given = [options.get(name) for name in ("experiments", "models", "prompts")]
+    # what is named alone is copied alone
+    wanted = [wanted_names(text) if text else [] if any(given) else [ALL] for text in given]
+    if src.identity == dst.identity and not (options.get("experiment_rename_file") or options.get("model_rename_file")):
+        raise BadInput("Source and destination are the same server; a copy within it needs rename files.")
+    with two_registries(src, dst, options) as registries, way_station(
+        None if job.dry_run else options.get("temp_dir")
+    ) as directory:
+        for registry, action in zip(registries, ("read", "write")):
+            check_registry_rights(registry, job.ledger, bool(options["require_admin"]), action)
+        _Copy(job, (src, dst), registries, directory, options, id_map).copy(*wanted)
+
+
+@command(
+    "copy-all", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "experiments", "models",
+    "prompts", "experiment_rename_file", "model_rename_file", "run_start_time", "runs_until", "changed_since",
+    "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions", "on_version_conflict",
+    "fill_gaps", "include_artifacts", "exclude_artifacts", "max_artifact_size", "import_source_tags",
+    "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "temp_dir",
+    "every", optional=("experiments", "models", "prompts"),
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+
+    def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap) -> None:
+        copy_server(job, src, dst, options, id_map)
+
+    pause: Optional[float] = options["every"]
+    while True:
+        start = time.monotonic()
+        status = run_copy("copy-all", options, "runs", work)
+        if pause is None:
+            return status
+        try:
+            time.sleep(max(0.0, pause - (time.monotonic() - start)))
+        except KeyboardInterrupt:
+            return status  # stopped between two copies, when nothing was under way
+
+
+if __name__ == "__main__":
+    main()
