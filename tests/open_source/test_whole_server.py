@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any, Callable, List, Tuple
 
@@ -12,9 +13,11 @@ import pytest
 from benchmarks.make_data import make_everything
 from tests.support.compare import differences
 from tests.support.compare_models import RegistryRest, model_differences
+from tests.support.kills import run_killed
 from tests.support.make_models import Models
 from tests.support.make_prompts import Prompts, prompt_differences
-from tests.support.moves import Counts, Source, counts_of
+from tests.support.moves import Counts, Source, counts_of, writes
+from tests.support.proxy import Proxy
 from tests.support.scripts import Result
 from tests.support.servers import Server
 
@@ -98,3 +101,60 @@ def test_everything_arrives_once(
     some = next((tmp_path / "out" / "experiments").rglob("model.bin"))
     some.write_bytes(b"x" * some.stat().st_size)
     assert "model.bin" in verify(*alone, status=1)
+
+
+def test_a_copy_and_what_has_changed_since(
+    filled: Tuple[Server, List[str], List[str]],
+    server: Callable[..., Server],
+    run_script: Callable[..., Result],
+    start_script: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    """Copied in one go, killed on the way; a repeat writes nothing, but what is new at the source."""
+    src, _, _ = filled
+    dst = server()
+    report, temp = tmp_path / "report", tmp_path / "temp"
+    temp.mkdir()
+    all_of_it = ("--export-deleted-runs", "--export-deleted-experiments")
+    both = ("--src-mlflow-uri", src.uri, "--report-dir", report, *all_of_it)
+
+    def copy(*args: Any, to: str = dst.uri, status: int = 0) -> Counts:
+        command = ("copy-all", *both, "--dst-mlflow-uri", to, *args)
+        result = run_script(*command, check=status, env={"TMPDIR": temp})
+        assert "do not reconcile" not in result.stdout, result
+        assert list(temp.iterdir()) == []
+        return counts_of(result)
+
+    with Proxy(dst.uri) as proxy:
+        killed = ("copy-all", *both, "--dst-mlflow-uri", proxy.uri)
+        assert run_killed(proxy, killed, "POST", "*/runs/update", 9) == ""
+    copied = copy()
+    assert set(copied["run"]) <= {"copied", "updated", "unchanged"}
+    verify = ("verify-migration", "--depth", "full", "--src-mlflow-uri", src.uri, "--dst-mlflow-uri", dst.uri)
+    run_script(*verify, *all_of_it, "--report-dir", report)
+    again = copy()
+    assert {status for counts in again.values() for status in counts} == {"unchanged"}
+    with Proxy(dst.uri) as proxy:
+        copy(to=proxy.uri)
+        assert writes(proxy) == {}
+    rest = RegistryRest(src.uri)
+    body = {"experiment_id": rest.experiment("first")["experiment_id"], "run_name": "new since then", "start_time": 7}
+    new = rest.post("runs/create", body)["run"]["info"]["run_id"]
+    assert copy()["run"] == {"copied": 1, "unchanged": again["run"]["unchanged"]}
+    rest.post("model-versions/create", {"name": "first", "source": f"runs:/{new}/nothing", "run_id": new})
+    copies = _copies(report)
+    process = start_script(*killed[:-1], dst.uri, "--every", "1h", env={"TMPDIR": temp})
+    deadline = time.monotonic() + 120
+    while _copies(report) == copies:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.2)
+    time.sleep(1)  # its summary is printed after the ledger's last line
+    process.terminate()
+    output = process.communicate(timeout=60)
+    assert process.returncode == 1, output  # the new version has no model, and between two copies it just ends
+    assert "first/" in output[0]
+
+
+def _copies(report: Path) -> int:
+    """How many copies have ended."""
+    return (report / "ledger.jsonl").read_text().count('"event":"end"')

@@ -350,6 +350,7 @@ def arguments(server, tmp_path, monkeypatch):
         "import-prompt": [[*one, "--input-dir", tmp_path / "prompts" / "prompt_v2", "--dry-run"]],
         "export-prompts": [[*one, "--prompts", "all", "--output-dir", tmp_path / "out"]],
         "import-prompts": [[*one, "--input-dir", tmp_path / "prompts", "--dry-run"]],
+        "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [
             [*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]
