@@ -33,6 +33,7 @@ SCRIPTS = {
     "set-model-signature": "tools.set_model_signature",
     "list-model-versions-without-signatures": "tools.list_model_versions_without_signatures",
     "find-artifacts": "common.find_artifacts",
+    "make-report": "common.make_report",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }
@@ -93,6 +94,7 @@ setup(
         "Programming Language :: Python :: 3",
     ],
     packages=find_packages(include=["mlflow_migration", "mlflow_migration.*"]),
+    package_data={"mlflow_migration.common": ["report_page.html", "report_page.js"]},
     python_requires=">=3.8",
     install_requires=[
         "mlflow-skinny>=2.9",

@@ -21,8 +21,10 @@ from mlflow_migration.client.errors import (
     describe,
 )
 from mlflow_migration.common import log, options
-from mlflow_migration.common.executor import any_busy
+from mlflow_migration.common.executor import Executor, any_busy
+from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.report import write_report
 from mlflow_migration.common.umbrella import ALL
 
 EXIT_OK, EXIT_BAD, EXIT_NOT_STARTED, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
@@ -103,8 +105,10 @@ def echo(text: str) -> None:
         log.drop_stdout()
 
 
-def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> int:
-    """Do the work of a command under its ledger, close the ledger and show its summary.
+def finish(
+    ledger: Ledger, work: Callable[[], object], *, show: bool = True, reports: Optional[ExportDir] = None
+) -> int:
+    """Do the work of a command under its ledger, close the ledger, write the report and show the summary.
 
     An error that ends the work is raised again if nothing had been recorded (the command could not start);
     else it goes into the summary. Objects that fail alone are no matter of this: the executor records them.
@@ -112,6 +116,7 @@ def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> 
     :param ledger: The ledger that the work records to.
     :param work: The work.
     :param show: Print the summary.
+    :param reports: The ledger's directory, for the report.
     :return: Exit status.
     """
     try:
@@ -129,10 +134,21 @@ def finish(ledger: Ledger, work: Callable[[], object], *, show: bool = True) -> 
     finally:
         try:
             ledger.close()
+            if reports is not None:
+                ledger.report = _report(reports)
         finally:
             if show and (ledger.begun or not ledger.stopped):
                 echo(ledger.summary())
     return ledger.exit_status
+
+
+def _report(directory: ExportDir) -> Optional[str]:
+    # by the executor, as nothing that goes wrong here may hide what the command did
+    outcome = Executor(1).gather(write_report, [directory])[0]
+    if outcome.error is not None:
+        _log.warning("The report is not written: %s", describe(outcome.error))
+        _log.debug("Where it arose:", exc_info=outcome.error)
+    return outcome.value
 
 
 def run_main(name: str, body: Callable[[], int]) -> NoReturn:

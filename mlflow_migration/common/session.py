@@ -14,6 +14,7 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import LEDGER_FILE, Ledger
 from mlflow_migration.common.progress import Progress
+from mlflow_migration.common.report import REPORT_FILES
 
 REPORT_DIR = "mlflow-migration-report"
 
@@ -96,7 +97,7 @@ def run_command(
             work(job)
 
     try:
-        return finish(ledger, body)
+        return finish(ledger, body, reports=directory)
     except MlflowExportImportException:
         if directory is not None and is_new and not ledger.begun:
             _remove(directory)
@@ -105,6 +106,8 @@ def run_command(
 
 def _remove(directory: ExportDir) -> None:
     """Remove a new directory again, as the command could not start; what else is in it stays."""
+    for name in (LEDGER_FILE, *REPORT_FILES):
+        with suppress(OSError):
+            os.unlink(os.path.join(directory.path, name))
     with suppress(OSError):
-        os.unlink(os.path.join(directory.path, LEDGER_FILE))
         os.rmdir(directory.path)

@@ -104,6 +104,7 @@ def export_models(
     done: Set[str] = set()
     ids: List[str] = []
     left_out: List[str] = []
+    job.ledger.phase("exporting logged models")
     matching = matching_models(tracking, experiment_id, settings.where)
 
     def takes(model: Json) -> bool:
