@@ -170,7 +170,7 @@ class Ledger:
             self._progress()
 
     def phase(self, name: str) -> None:
-        """Write that another part of the work begins; the former one ends with it. The same name again is nothing new."""
+        """Write that another part of the work begins, and the former ends; the same name again is nothing new."""
         with self._lock:
             if name != self._phase:
                 self._phase = name
@@ -321,7 +321,7 @@ def _explain(
 def printable(text: str) -> str:
     """Return the text without control characters."""
     # names come from servers: a terminal must not obey what is in them
-    return "".join(char if char.isprintable() else " " for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def _now() -> str:

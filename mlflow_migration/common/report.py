@@ -28,6 +28,7 @@ _MAX_ROWS = 1000
 _MAX_TEXT = 500
 _MAX_EARLIER = 20
 _MAX_POINTS = 400
+_STRETCHES = 60
 _FORMAT = "1"
 
 
@@ -126,7 +127,7 @@ class _Run:
             "outcome": outcome,
             "sentence": _sentence(outcome, total, stopped),
             "what_to_do": _REMEDIES[outcome],
-            "exit_status": self.end.get("exit_status"),
+            "exit_status": _status(self.end),
             **_times(self.start, self.end),
             "seconds": round((max(ended or 0, self.points[-1].time) - began) / 1000, 3),
             "options": {_text(key): _plain(value) for key, value in _dict(self.start.get("options")).items()},
@@ -213,7 +214,7 @@ def read_report(directory: ExportDir) -> Json:
 
 
 def _outcome(end: Json, stopped: Optional[str]) -> str:
-    status = end.get("exit_status")
+    status = _status(end)
     if status == 0:
         return "whole"
     if status == 2:
@@ -244,8 +245,11 @@ def _sentence(outcome: str, total: "Counter[str]", stopped: Optional[str]) -> st
         return f"The command stopped before its end, after {objects}: {why}."
     if outcome == "not ended":
         return f"The command has not come to its end; so far there are {objects}."
-    bad = [f"{total[status]:,} {status}" for status in ("failed", "incomplete") if total[status]]
-    return f"Not all is well: of {objects} {' and '.join(bad) or 'some are not accounted for'}."
+    bad = [f"{total['failed']:,} failed"] if total["failed"] else []
+    bad += [f"{total['incomplete']:,} {'is' if total['incomplete'] == 1 else 'are'} incomplete"] * bool(
+        total["incomplete"]
+    )
+    return f"Not all is well: of {objects}, {' and '.join(bad) or 'some are not accounted for'}."
 
 
 def _times(start: Json, end: Json) -> Json:
@@ -263,23 +267,31 @@ def _brief(start: Json, end: Json) -> Json:
     return {
         **_times(start, end),
         "outcome": _outcome(end, end.get("stopped")),
-        "exit_status": end.get("exit_status"),
+        "exit_status": _status(end),
         "objects": objects,
     }
 
 
 def _rates(points: List[_Point]) -> Iterator[Json]:
-    """Give what was carried a second in each stretch of time."""
-    for before, after in zip(points, points[1:]):
-        seconds = (after.time - before.time) / 1000
-        yield {
-            "from": (before.time - points[0].time) / 1000,
-            "to": (after.time - points[0].time) / 1000,
-            **{
-                name: round(max(0, getattr(after, name) - getattr(before, name)) / seconds, 3)
-                for name in ("objects", "bytes", "points")
-            },
-        }
+    """Give what was carried a second in each of some equal stretches of time."""
+    began, whole = points[0].time, points[-1].time - points[0].time
+    if not whole:
+        return
+    number = min(_STRETCHES, max(1, whole // 1000))
+    edges = [began + whole * n / number for n in range(number + 1)]
+    sums = [_at(points, edge) for edge in edges]
+    seconds = whole / number / 1000
+    for n in range(number):
+        objects, size, metrics = (round(max(0.0, b - a) / seconds, 3) for a, b in zip(sums[n], sums[n + 1]))
+        yield {"until": round(seconds * (n + 1), 3), "objects": objects, "bytes": size, "points": metrics}
+
+
+def _at(points: List[_Point], time: float) -> List[float]:
+    """Return what had been carried at some time, as if it had come evenly between two points."""
+    after = next((n for n, point in enumerate(points) if point.time >= time), len(points) - 1)
+    a, b = points[max(after - 1, 0)], points[after]
+    share = (time - a.time) / (b.time - a.time) if b.time > a.time else 1.0
+    return [x + (y - x) * share for x, y in zip(a[1:], b[1:])]
 
 
 # ---- anybody may have written the ledger: nothing is taken for what it should be
@@ -296,6 +308,11 @@ def _line(line: bytes) -> Optional[Json]:
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else "" if value is None else str(value)
     return printable(text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…")
+
+
+def _status(end: Json) -> Optional[int]:
+    status = end.get("exit_status")
+    return status if isinstance(status, int) and status in (0, 1, 2) and not isinstance(status, bool) else None
 
 
 def _plain(value: Any) -> Any:

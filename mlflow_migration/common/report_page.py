@@ -24,6 +24,7 @@ _RATES = (
     ("bytes", "Bytes of artifacts a second"),
     ("points", "Metric points a second"),
 )
+_LONG = ("name", "reason", "id at the source", "id at the destination")
 _FIXED = (
     "Ids, creation times and places of artifacts are always the destination's own, as REST can't set them. "
     "Those of the source are in the directory and in id_map.jsonl."
@@ -144,15 +145,15 @@ def _skipped(report: Json) -> str:
 def _listing(report: Json, rows: Sequence[Json], statuses: Sequence[str]) -> str:
     cells = [
         [_cell(row["status"]), _cell(_words(row["kind"]))]
-        + [_cell(row.get(key, "")) for key in ("name", "src_id", "dst_id")]
-        + [_cell("; ".join(filter(None, [row.get("reason"), _lacks(row)]))), _bytes(row.get("size", 0))]
+        + [_cell(row.get("name", "")), _cell("; ".join(filter(None, [row.get("reason"), _lacks(row)])))]
+        + [_cell(row.get("src_id", "")), _cell(row.get("dst_id", "")), _bytes(row.get("size", 0))]
         for row in rows
     ]
     caption = f"{len(rows):,} objects."
     left_out = [f"{report['left_out'][s]:,} more {s}" for s in statuses if report["left_out"].get(s)]
     if left_out:
         caption = f"The first {len(rows):,} objects; {' and '.join(left_out)} are in ledger.jsonl only."
-    heads = ["status", "kind", "name", "id at the source", "id at the destination", "reason", "size"]
+    heads = ["status", "kind", "name", "reason", "id at the source", "id at the destination", "size"]
     return _table(caption, heads, cells, search=True)
 
 
@@ -195,21 +196,15 @@ def _throughput(report: Json) -> str:
 
 
 def _chart(steps: Sequence[Json], key: str, title: str) -> str:
-    most, end = max(step[key] for step in steps), steps[-1]["to"]
-    mean = sum(step[key] * (step["to"] - step["from"]) for step in steps) / end
-
-    def show(rate: float) -> str:
-        return _size(rate) if key == "bytes" else f"{rate:,.1f}"
-
-    path = "".join(
-        f"L{1000 * step['from'] / end:.1f} {100 - 96 * step[key] / most:.1f}H{1000 * step['to'] / end:.1f}"
-        for step in steps
-    )
-    label = f"{title}: {show(mean)} on average, {show(most)} at most"
+    most, mean = max(step[key] for step in steps), sum(step[key] for step in steps) / len(steps)
+    shown = [_size(rate) if key == "bytes" else f"{rate:,.1f}" for rate in (mean, most)]
+    width = 1000 / len(steps)
+    path = "".join(f"V{100 - 96 * step[key] / most:.1f}H{width * (n + 1):.1f}" for n, step in enumerate(steps))
+    label = f"{title}: {shown[0]} on average, {shown[1]} at most"
     return (
         f'<figure><figcaption>{label}</figcaption><svg class="line" viewBox="0 0 1000 100" preserveAspectRatio="none" '
         f'role="img" aria-label="{label}"><path d="M0 100{path}V100Z"/></svg>'
-        f'<div class="axis soft"><span>0 s</span><span>{_seconds(end)}</span></div></figure>'
+        f'<div class="axis soft"><span>0 s</span><span>{_seconds(steps[-1]["until"])}</span></div></figure>'
     )
 
 
@@ -242,8 +237,8 @@ def _table(
     caption: str, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, search: bool = False, numbers: bool = False
 ) -> str:
     numeric = {"found", *STATUSES} if numbers else {"objects", "size", "accepted"}
-    classes = [' class="number"' if head in numeric else ' class="long"' if head == "reason" else "" for head in heads]
-    top = "".join(f'<th scope="col"{of.replace("long", "")}>{escape(head)}</th>' for of, head in zip(classes, heads))
+    classes = [' class="number"' if head in numeric else ' class="text"' if head in _LONG else "" for head in heads]
+    top = "".join(f'<th scope="col"{of}>{escape(head)}</th>' for of, head in zip(classes, heads))
     lines: List[str] = []
     for row in rows:
         lines.append("<tr>" + "".join(_td(of, cell) for of, cell in zip(classes, row)) + "</tr>\n")

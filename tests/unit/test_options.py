@@ -300,6 +300,8 @@ def arguments(server, tmp_path, monkeypatch):
         (place / "logged_model.json").write_text(json.dumps({"mlflow": {"model_id": "m-1", "name": "m"}}))
     listed = {"experiments": [{"id": "7", "name": "there", "logged_models": ["m-1"]}]}
     (tmp_path / "logged" / "logged_models.json").write_text(json.dumps({"mlflow": listed}))
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "ledger.jsonl").write_text('{"event":"start","command":"c"}\n')
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -347,6 +349,7 @@ def arguments(server, tmp_path, monkeypatch):
             ["--input-dir", bulk, "--output-dir", tmp_path / "out2", "--src-model", "m", "--dst-model", "n"],
         ],
         "rewrite_export": [["--input-dir", bulk, "--custom-rewriters-module", tmp_path / "rewriters.py"]],
+        "make-report": [["--report-dir", tmp_path / "reports"]],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }
 

@@ -155,6 +155,7 @@ OPTIONS = {
     "find-artifacts": "run-id! path target! max-level",
     "filter_one_model": "input-dir! output-dir! src-model! dst-model dst-experiment",
     "rewrite_export": "input-dir! custom-rewriters-module!",
+    "make-report": "report-dir",
     "http-client": "api resource! method params data output-file",
 }
 DEFAULTS = {"mlmodel_fix": True, "use_threads": None, "api": "mlflow", "method": "GET"}
