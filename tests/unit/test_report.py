@@ -177,7 +177,7 @@ def test_a_broken_or_hostile_ledger_breaks_nothing(planted, tmp_path):
 
 
 def test_names_of_servers_are_text(planted, tmp_path):
-    evil = {key: EVIL for key in ("kind", "src_id", "dst_id", "name", "reason")}
+    evil = dict.fromkeys(("kind", "src_id", "dst_id", "name", "reason"), EVIL)
     planted(
         start(command=EVIL),
         end(1, EVIL),
