@@ -10,7 +10,7 @@ from tests.support.moves import Moves
 from tests.support.reports import ledger
 
 EVIL = "<img src=x onerror=alert(1)>"
-TAG = "t" * 9000
+PARAM = "p" * 7000
 
 
 def _write_run(root: Path, run_id: str, name: str, **more: object) -> None:
@@ -24,7 +24,7 @@ def test_report_of_an_import(moves: Moves, experiment_name: str) -> None:
     whole, lacking, broken = ("1" * 32, "2" * 32, "3" * 32)
     root.mkdir()
     _write_run(root, whole, "whole", params={"p": "1"})
-    _write_run(root, lacking, EVIL, tags={"long": TAG})
+    _write_run(root, lacking, EVIL, params={"long": PARAM, "bad(key)": "1"})
     _write_run(root, broken, "broken")
     (root / broken / "run.json").write_text("{")
     body = {"experiment": {"experiment_id": "7", "name": "e"}, "runs": [whole, lacking, broken]}
@@ -43,7 +43,7 @@ def test_report_of_an_import(moves: Moves, experiment_name: str) -> None:
     for _, kind, src_id, reason in wanted:
         assert all(f">{escape(text)}" in page for text in (kind.replace("_", " "), src_id, reason))
     assert {phase["name"] for phase in facts["phases"]} >= {"reading what is there", "importing runs and logged models"}
-    assert EVIL not in page and escape(EVIL) in page and TAG[:500] not in page
+    assert EVIL not in page and escape(EVIL) in page and PARAM[:500] not in page
     # what a killed command leaves
     lines = (moves.report / "ledger.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (moves.report / "ledger.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
