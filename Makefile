@@ -52,7 +52,7 @@ demo: env
 	@$(BIN)/python -m benchmarks.demo
 
 test: env envs
-	$(PYTEST) -n $(WORKERS) --dist loadfile --durations=15 $(PYTEST_ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
 
 test-fast: env
 	$(PYTEST) -q tests/unit $(PYTEST_ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Callable, Generic, Iterable, Iterator, List, Optional, Set, Type, TypeVar
 
@@ -83,7 +84,7 @@ class Executor:
     ) -> Iterator[Outcome[A, T]]:
         """Yield outcomes as they come; only some items more than there are workers are taken ahead.
 
-        Not to be called inside a task: use :meth:`gather` there.
+        Inside a task the calling thread works on the items itself, and idle workers help it.
 
         :param window: How many items are in work at once, if fewer: for items that gather on their part.
         :raises Stopped: After the outcomes of what was started, if that was not all or should not be gone on from.
@@ -93,6 +94,9 @@ class Executor:
                 self.check()
                 yield self._run(function, item)
             self.check()
+            return
+        if threading.current_thread().name.startswith(_THREADS):
+            yield from self._imap_inside(function, items, min(window or self.workers, self.workers) - 1)
             return
         running: Set["Future[Outcome[A, T]]"] = set()
         try:
@@ -111,6 +115,42 @@ class Executor:
             for future in running:
                 future.cancel()
             raise
+        self.check()
+
+    def _imap_inside(
+        self, function: Callable[[A], T], items: Iterable[A], helpers: int
+    ) -> Iterator[Outcome[A, T]]:
+        """Do the work of :meth:`imap` inside a task, which must not wait for a place in the pool.
+
+        :param helpers: How many items others may have in work at once.
+        """
+        assert self._pool is not None
+        source, lock = iter(items), threading.Lock()
+
+        def one() -> List[Outcome[A, T]]:
+            with lock:
+                taken = [] if self.stopped else list(islice(source, 1))
+            return [self._run(function, item) for item in taken]
+
+        asked: List["Future[List[Outcome[A, T]]]"] = []
+        try:
+            while True:
+                asked += [self._pool.submit(one) for _ in range(helpers - len(asked))]
+                own = one()
+                yield from own
+                ended = [future for future in asked if future.done()]
+                asked = [future for future in asked if not future.done()]
+                for future in ended:
+                    yield from future.result()
+                if not own:
+                    break
+            while asked:
+                future = asked.pop()
+                if not future.cancel():  # it has begun
+                    yield from future.result()
+        finally:
+            for future in asked:
+                future.cancel()
         self.check()
 
     def gather(self, function: Callable[[A], T], items: Iterable[A]) -> List[Outcome[A, T]]:

@@ -9,10 +9,12 @@ from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.old_layouts import (
     Dct,
     canonical_experiment,
+    canonical_experiments,
     canonical_info,
     canonical_logged_model,
     canonical_logged_models,
     canonical_model,
+    canonical_models,
     canonical_points,
     canonical_prompt,
     canonical_prompts,
@@ -65,6 +67,19 @@ def read_experiment(directory: ExportDir) -> Dct:
     return _read(directory, "experiment.json", canonical_experiment)
 
 
+def experiment_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return the id and the directory of each experiment of a directory, each once; see :func:`run_dirs`."""
+    return _object_dirs(read_experiments(directory)["ids"], [directory], "experiment.json")
+
+
+def read_experiments(directory: ExportDir) -> Dct:
+    """Return what the list of a directory's experiments says; see :func:`canonical_experiments`.
+
+    :raises BadDirectory: The file can't be read; it is named.
+    """
+    return _read(directory, "experiments.json", canonical_experiments)
+
+
 def read_logged_model(directory: ExportDir) -> Tuple[Dct, Dct]:
     """Return the logged model of a directory and what the export says about it.
 
@@ -91,6 +106,19 @@ def read_model(directory: ExportDir) -> Dct:
     :raises BadDirectory: Its file can't be read; it is named.
     """
     return _read(directory, "model.json", canonical_model)
+
+
+def model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return the name and the directory of each registered model of a directory, each once; see :func:`run_dirs`."""
+    return _object_dirs(read_models(directory)["names"], [directory], "model.json")
+
+
+def read_models(directory: ExportDir) -> Dct:
+    """Return what the list of a directory's registered models says; see :func:`canonical_models`.
+
+    :raises BadDirectory: The file can't be read; it is named.
+    """
+    return _read(directory, "models.json", canonical_models)
 
 
 def read_version(directory: ExportDir) -> Dct:

@@ -121,6 +121,39 @@ def canonical_logged_models(doc: Mapping[str, Any]) -> Dct:
     }
 
 
+def canonical_models(doc: Mapping[str, Any]) -> Dct:
+    """Return what ``models.json`` says of an export of several registered models.
+
+    :param doc: The file, with or without envelope.
+    :return: ``names`` of the models, each once, and ``failed`` (those that could not be exported).
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    info = _mapping(doc.get("info"), "info")
+    names, failed = _ids(_body(doc).get("models"), "models"), _ids(info.get("failed_models"), "info.failed_models")
+    return {"names": names, "failed": [name for name in failed if name not in names]}
+
+
+def canonical_experiments(doc: Mapping[str, Any]) -> Dct:
+    """Return what ``experiments.json`` says of an export of several experiments.
+
+    :param doc: The file, with or without envelope.
+    :return: ``ids`` of the experiments, each once and in their order, and ``failed`` (names or ids of those that could
+        not be exported).
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    ids: Dict[str, str] = {}
+    for item in _list(_body(doc).get("experiments"), "experiments"):
+        fields = _mapping(item, "experiments")
+        experiment_id = _text(fields, "id", "experiments.id")
+        if not experiment_id:
+            raise BadDirectory("'experiments.id' is missing")
+        ids[experiment_id] = _text(fields, "name", "experiments.name") or ""
+    info = _mapping(doc.get("info"), "info")
+    asked_for = [_plain_text(name, "info.experiment_names") for name in _list(info.get("experiment_names"), "names")]
+    known = {*ids, *ids.values()}
+    return {"ids": list(ids), "failed": [name for name in asked_for if name not in known]}
+
+
 def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
     """Return an experiment out of its ``experiment.json``.
 

@@ -177,8 +177,23 @@ OPTIONS: Dict[str, Option] = {
     "model_id": Option(_WHICH, "Id of the logged model.", required=True),
     "experiment_ids": Option(_WHICH, "Ids of the source experiments, comma separated, or all.", LIST, required=True),
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
+    "experiments": Option(
+        _WHICH,
+        "Names or ids of experiments, comma separated; `all`, beginnings with a `*`, or a .txt file of them.",
+        required=True,
+    ),
+    "experiment_rename_file": Option(
+        _HOW, "CSV file with OLD,NEW lines: experiments whose name begins with OLD get NEW instead; the longest counts."
+    ),
     "experiment_name": Option(_WHICH, "Name of the destination experiment; it is created if absent.", required=True),
     "model": Option(_WHICH, "Name of the registered model.", required=True),
+    "models": Option(
+        _WHICH,
+        "Names of registered models, comma separated; `all`, beginnings with a `*`, or a .txt file of them.",
+        required=True,
+    ),
+    "model_rename_file": Option(_HOW, "The same as --experiment-rename-file, for registered models."),
+    "export_all_runs": Option(_WHICH, "Take all runs of the experiments, not only those of versions.", BOOL, False),
     "src_model": Option(_WHICH, "Name of the source's registered model.", required=True),
     "dst_model": Option(_WHICH, "Name of the destination's registered model; default: that of the source's."),
     "dst_experiment_name": Option(
@@ -280,6 +295,9 @@ OPTIONS: Dict[str, Option] = {
     ),
     "delete_prompt": Option(
         _AGAIN, "First delete the destination's prompt with all its versions, once the directory is read.", BOOL, False
+    ),
+    "delete_evaluation_dataset": Option(
+        _AGAIN, "Has no effect: evaluation datasets are not part of this version.", BOOL, False
     ),
     "await_creation_for": Option(_AGAIN, "Has no effect; for command lines of the earlier tools.", click.INT),
     "recheck": Option(

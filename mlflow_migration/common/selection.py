@@ -6,6 +6,8 @@ from typing import Dict, Iterable, List, Sequence, Tuple, Union
 
 from mlflow_migration.client.errors import BadInput, describe
 
+ALL = "all"
+
 
 def wanted_names(text: Union[str, Sequence[str]]) -> List[str]:
     """Return the names that a text lists.
@@ -37,7 +39,7 @@ def choose_names(wanted: Sequence[str], there: Iterable[str]) -> Tuple[List[str]
     :return: Those that are chosen, in the order of ``there``, and what of ``wanted`` fits none.
     """
     names = list(there)
-    if len(wanted) == 1 and wanted[0].lower() == "all":
+    if len(wanted) == 1 and wanted[0].lower() == ALL:
         return names, []
     known = set(names)
     chosen: Dict[str, None] = {}

@@ -58,6 +58,18 @@ COMMANDS: Dict[str, Entry] = {
     ),
     "export-prompt": Entry("prompt.export_prompt", "Export one version of a prompt to a directory."),
     "import-prompt": Entry("prompt.import_prompt", "Import one version of a prompt from a directory."),
+    "export-all": Entry(
+        "bulk.export_all", "Export a server: experiments, registered models and prompts, to a directory."
+    ),
+    "import-all": Entry("bulk.import_all", "Import all that export-all has written."),
+    "export-experiments": Entry("bulk.export_experiments", "Export experiments with their runs to a directory."),
+    "import-experiments": Entry("bulk.import_experiments", "Import experiments with their runs from a directory."),
+    "export-models": Entry(
+        "bulk.export_models", "Export registered models with their versions and their runs to a directory."
+    ),
+    "import-models": Entry(
+        "bulk.import_models", "Import registered models with their versions and their runs from a directory."
+    ),
     "export-prompts": Entry("bulk.export_prompts", "Export prompts with all their versions to a directory."),
     "import-prompts": Entry("bulk.import_prompts", "Import prompts with all their versions from a directory."),
     "list-registered-models": Entry("tools.list_registered_models", "List the registered models."),

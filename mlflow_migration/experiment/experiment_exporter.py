@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import AbstractSet, Any, Callable, Collection, Dict, Iterator, List, Optional
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, Refused
 from mlflow_migration.client.tracking import Tracking, tag_dict
@@ -82,13 +82,21 @@ class ExperimentExporter:
         self._selection, self._script = selection, script
 
     def export(
-        self, experiment: Json, directory: ExportDir, known: Callable[[str], Optional[str]] = lambda object_id: None
+        self,
+        experiment: Json,
+        directory: ExportDir,
+        known: Callable[[str], Optional[str]] = lambda object_id: None,
+        *,
+        linked: Collection[str] = (),
+        elsewhere: AbstractSet[str] = frozenset(),
     ) -> RunExporter:
         """Export the experiment.
 
         :param experiment: As REST returns it.
         :param directory: Where to.
         :param known: Gives the fingerprint of what a former copy took, by source id.
+        :param linked: Ids of logged models that are wanted, whatever their runs.
+        :param elsewhere: Ids of experiments that are exported at the same time.
         :return: The exporter of its runs, with the ids of those that are whole and those that failed.
         :raises BadInput: The directory holds another experiment, or the server refuses the filter of logged models.
         """
@@ -109,9 +117,10 @@ class ExperimentExporter:
         models = export_models(
             self._tracking, self._job, experiment["experiment_id"], directory,
             self._settings.for_models(self._script, known),
-            run_ids=set(runs.whole), linked=runs.models, everything=self._selection.everything,
+            run_ids=set(runs.whole), linked=runs.models.union(linked), everything=self._selection.everything,
+            elsewhere=elsewhere,
         )  # fmt: skip
-        runs.exported_models = models.ids
+        runs.exported_models, runs.foreign_models = models.ids, models.foreign
         note_absent(self._tracking, self._job.ledger)
         self._write(experiment, directory, listing.order, runs, models)
         return runs

@@ -71,51 +71,66 @@ class ExperimentImporter:
         only_runs: Optional[Sequence[str]] = None,
         only_models: Optional[Sequence[str]] = None,
     ) -> RunImporter:
-        """Import the experiment of a directory, and record each object.
+        """Import the experiment of a directory, and record each object; see :meth:`part`.
+
+        :return: The importer of its runs, with their ids.
+        """
+        part = self.part(directory, only_runs, only_models)
+        import_batch(self._job, part)
+        self.finish()
+        return part.runs
+
+    def part(
+        self,
+        directory: ExportDir,
+        only_runs: Optional[Sequence[str]] = None,
+        only_models: Optional[Sequence[str]] = None,
+    ) -> Part:
+        """Return what goes into the experiment, which is created if absent; :meth:`finish` does the rest.
 
         :param directory: Where it was exported to.
         :param only_runs: Source ids of the runs; those that are not in the directory have not changed since last time.
             Default is all that the directory has.
         :param only_models: Those of the logged models, likewise.
-        :return: The importer of its runs, with their ids.
         :raises BadInput: The directory holds no whole experiment, or the destination's is deleted.
         """
         if not directory.exists(EXPERIMENT_FILE):
             raise BadInput(f"{directory.path} holds no whole export of an experiment: there is no {EXPERIMENT_FILE}.")
         doc = read_experiment(directory)
-        source = doc["experiment"]
+        self._source = doc["experiment"]
         found = _chosen(run_dirs(directory), only_runs, RUN_FILE)
         models = _chosen(logged_model_dirs(directory), only_models, LOGGED_MODEL_FILE)
-        deleted = source.get("lifecycle_stage") == "deleted"
+        deleted = self._source.get("lifecycle_stage") == "deleted"
         if not (self._active or deleted or self._settings.overwrite):
             raise BadInput(
                 f"The destination's experiment '{self._name}' is deleted; restore it, name another one, or give"
                 " --on-destination-change overwrite."
             )
-        wanted = self._wanted_tags(source)
+        self._wanted = self._wanted_tags(self._source)
         if not self._existed and not self._job.dry_run:
-            self._create(wanted)
+            self._create(self._wanted)
         if self.runs is None or not self._existed:
             self.prepare()
         assert self.runs is not None
-        was_active = self._active
+        self._was_active = self._active
         if only_runs is None:
             tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in found[0]})
         self._models.left_out = set(doc["left_out_models"])
-        part = Part(
-            self.runs, self._models, (found[0], models[0]), self._existed, (found[1], models[1]), self._home
-        )
-        import_batch(self._job, part)
-        status, reason, base = self._bring_up_to_date(wanted)
-        moved = self._existed and deleted == was_active
+        return Part(self.runs, self._models, (found[0], models[0]), self._existed, (found[1], models[1]), self._home)
+
+    def finish(self) -> None:
+        """Bring the experiment itself up to date, now that its runs are there, and record it."""
+        assert self.runs is not None
+        status, reason, base = self._bring_up_to_date(self._wanted)
+        deleted = self._source.get("lifecycle_stage") == "deleted"
+        moved = self._existed and deleted == self._was_active
         different = self._set_lifecycle(deleted, self.runs)
         if different:
             status = "differs" if status in ("unchanged", "updated") else status
             reason = "; ".join(filter(None, [reason, different]))
         elif moved and status == "unchanged":
             status = "updated"
-        self._record(source, status, reason, base)
-        return self.runs
+        self._record(self._source, status, reason, base)
 
     # -- the experiment itself ----------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Tuple, Union
+from typing import AbstractSet, Any, Collection, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.servers import open_tracking, with_client
@@ -59,11 +59,33 @@ def export_one_experiment(
     :raises BadInput: There is no such experiment, or it is deleted and not asked for.
     """
     experiment = find_experiment(tracking, id_or_name)
-    deleted = refuse_deleted(experiment, options)
+    refuse_deleted(experiment, options)
+    return export_found(tracking, job, experiment, directory, options, selection_of(options))
+
+
+def export_found(
+    tracking: Tracking,
+    job: Job,
+    experiment: Mapping[str, Any],
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    selection: Selection,
+    linked: Collection[str] = (),
+    elsewhere: AbstractSet[str] = frozenset(),
+) -> RunExporter:
+    """Export an experiment, and record it.
+
+    :param experiment: As REST returns it.
+    :param options: Those of the command.
+    :param selection: Which runs are taken.
+    :param linked: Ids of logged models that are wanted, whatever their runs.
+    :param elsewhere: Ids of experiments that are exported at the same time.
+    """
+    deleted = experiment.get("lifecycle_stage") == "deleted"
     # all runs of a deleted experiment count as deleted
     settings = settings_of({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
-    exporter = ExperimentExporter(tracking, job, settings, selection_of(options), SCRIPT)
-    runs = exporter.export(experiment, directory)
+    exporter = ExperimentExporter(tracking, job, settings, selection, SCRIPT)
+    runs = exporter.export(dict(experiment), directory, linked=linked, elsewhere=elsewhere)
     failed = len(runs.failed)
     job.ledger.record(
         "experiment", "incomplete" if failed else "copied", experiment["experiment_id"], name=experiment["name"],
@@ -72,7 +94,8 @@ def export_one_experiment(
     return runs
 
 
-def _ms(value: Union[None, int, str]) -> Optional[int]:
+def ms_of(value: Union[None, int, str]) -> Optional[int]:
+    """Return a time that a function is given, as UTC text or ms since epoch, in ms since epoch."""
     return parse_time(value) if isinstance(value, str) and value else value or None
 
 
@@ -118,9 +141,9 @@ def export_experiment(
     options = {
         "run_ids": run_ids.split(",") if isinstance(run_ids, str) else run_ids,
         "export_permissions": export_permissions,
-        "run_start_time": _ms(run_start_time),
-        "runs_until": _ms(runs_until),
-        "changed_since": _ms(changed_since),
+        "run_start_time": ms_of(run_start_time),
+        "runs_until": ms_of(runs_until),
+        "changed_since": ms_of(changed_since),
         "export_deleted_runs": export_deleted_runs,
         "export_deleted_experiments": export_deleted_experiments,
         "check_nested_runs": check_nested_runs,

@@ -29,6 +29,7 @@ class Selection:
     :param start_from: Started at or after.
     :param start_until: Started before.
     :param changed_since: Started or ended at or after, or still running.
+    :param of_versions: ``run_ids`` are those that versions of registered models need, perhaps none.
     """
 
     run_ids: Tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class Selection:
     start_from: Optional[int] = None
     start_until: Optional[int] = None
     changed_since: Optional[int] = None
+    of_versions: bool = False
 
     @property
     def everything(self) -> bool:
@@ -67,7 +69,7 @@ class Selection:
         """
         info = run["info"]
         if wanted is not None and info["run_id"] not in wanted:
-            return "--run-ids"
+            return "no version needs it; --export-all-runs takes it" if self.of_versions else "--run-ids"
         if self.changed_since is None:
             return None
         times = (int(info.get("start_time") or 0), int(info.get("end_time") or 0))
@@ -104,7 +106,7 @@ class RunListing:
 
         :raises BadInput: The server refuses the filter.
         """
-        wanted = self._related() if self._selection.run_ids else None
+        wanted = self._related() if self._selection.run_ids or self._selection.of_versions else None
         waiting: List[Json] = []
         for page in self._pages():
             for run in page:

@@ -76,10 +76,12 @@ class ModelSettings:
 
 
 class ExportedModels(NamedTuple):
-    """Ids of the logged models that are in the directory now, and of those that the filter has left out."""
+    """Ids of the logged models that are in the directory now, of those that the filter has left out, and of those that
+    are left to the export of their own experiment."""
 
     ids: List[str]
     left_out: List[str]
+    foreign: List[str]
 
 
 def export_models(
@@ -92,6 +94,7 @@ def export_models(
     run_ids: AbstractSet[str],
     linked: AbstractSet[str],
     everything: bool,
+    elsewhere: AbstractSet[str] = frozenset(),
 ) -> "ExportedModels":
     """Export the logged models that belong to exported runs, into ``logged_models/<id>`` each.
 
@@ -100,9 +103,11 @@ def export_models(
     :param run_ids: Runs whose models are taken.
     :param linked: Ids of models that these runs have as inputs or outputs.
     :param everything: Take the experiment's models without a run too.
+    :param elsewhere: Experiments that are exported at the same time: what these runs link to of theirs is theirs.
     """
     done: Set[str] = set()
     ids: List[str] = []
+    foreign: List[str] = []
     left_out: List[str] = []
     job.ledger.phase("exporting logged models")
     matching = matching_models(tracking, experiment_id, settings.where)
@@ -146,8 +151,11 @@ def export_models(
             job.ledger.expect("logged_model", 1)
             job.lost("logged_model", model_id, ex, "logged-models")
             continue
-        finish([model], deleted)
-    return ExportedModels(sorted(ids), sorted(left_out))
+        if model["info"]["experiment_id"] in elsewhere and model["info"]["experiment_id"] != experiment_id:
+            foreign.append(model_id)
+        else:
+            finish([model], deleted)
+    return ExportedModels(sorted(ids), sorted(left_out), foreign)
 
 
 def read_model(tracking: Tracking, model_id: str) -> Tuple[Json, bool]:

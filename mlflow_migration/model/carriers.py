@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException
 from mlflow_migration.client.registry import Registry
@@ -15,12 +15,10 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_info, read_logged_model, read_run
 from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS
-from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.model.holder import FOLDER, hold
 from mlflow_migration.model.model_exporter import MODEL_FILE, MODEL_LAYOUT, VERSION_MODELS, Layout
 from mlflow_migration.model.sources import RUN, Place, locate, model_ids
 from mlflow_migration.run.run_file import RUN_FILE
-from mlflow_migration.run.run_importer import RunImporter
 
 Json = Dict[str, Any]
 
@@ -52,6 +50,22 @@ class _Files:
     source: ExportDir
     folder: str
     files: List[Json]
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What has been imported.
+
+    :param run_ids: Destination run ids by source run id.
+    :param run_infos: Info of the destination's runs by source run id, as far as it is known.
+    :param model_ids: Destination ids of logged models by those of the source.
+    :param experiment_id: Gives the destination's experiment for runs that only hold the model of a version.
+    """
+
+    run_ids: Mapping[str, str]
+    run_infos: Mapping[str, Json]
+    model_ids: Mapping[str, str]
+    experiment_id: Callable[[], str]
 
 
 class Carriers:
@@ -119,23 +133,9 @@ class Carriers:
     def _has_model(self, version: Json) -> bool:
         return self._found(version) is not None or self._own_copy(version) is not None
 
-    def arrive(
-        self,
-        tracking: Tracking,
-        registry: Registry,
-        job: Job,
-        experiment_id: str,
-        runs: RunImporter,
-        models: ModelImporter,
-    ) -> None:
-        """Take note of what has been imported, and where to.
-
-        :param experiment_id: The destination's experiment.
-        :param runs: The importer of the runs.
-        :param models: The importer of the logged models.
-        """
-        self._tracking, self._registry, self._job = tracking, registry, job
-        self._experiment_id, self._run_importer, self._model_importer = experiment_id, runs, models
+    def arrive(self, tracking: Tracking, registry: Registry, job: Job, arrived: Arrived) -> None:
+        """Take note of what has been imported, and where to."""
+        self._tracking, self._registry, self._job, self._arrived = tracking, registry, job, arrived
         self._knows_logged_models = tracking.knows_logged_models()
 
     def source(self, version: Json) -> Source:
@@ -151,24 +151,24 @@ class Carriers:
                 raise BadDirectory("neither its run nor its model is in the directory")
             return self._held(version, own)
         if found.kind == RUN:
-            run_id = self._run_importer.ids.get(found.id)
+            run_id = self._arrived.run_ids.get(found.id)
             if run_id is None:
                 raise MlflowExportImportException(f"its run {found.id} could not be imported")
             other = version["run_id"] and version["run_id"] != found.id
             notes = [f"it names the run that has its model, not {version['run_id']}"] if other else []
             if found.by_id or self._registry.is_apart:
                 return Source(f"runs:/{run_id}/{found.path}".rstrip("/"), run_id, notes=notes)
-            info = self._run_importer.infos.get(found.id) or self._tracking.run(run_id)["info"]
+            info = self._arrived.run_infos.get(found.id) or self._tracking.run(run_id)["info"]
             return Source(_joined(info["artifact_uri"], found.path), run_id, notes=notes)
         return self._of_logged_model(version, found)
 
     def _of_logged_model(self, version: Json, found: Place) -> Source:
-        model_id = self._model_importer.ids.get(found.id)
+        model_id = self._arrived.model_ids.get(found.id)
         if self._is_held(found):
             return self._held(version, self._models[found.id], found.path)
         if model_id is None:
             raise MlflowExportImportException(f"its logged model {found.id} could not be imported")
-        run_id = self._run_importer.ids.get(version["run_id"])
+        run_id = self._arrived.run_ids.get(version["run_id"])
         if found.by_id:
             return Source(_joined(f"models:/{model_id}", found.path), run_id, model_id)
         root = self._tracking.logged_model(model_id)["info"]["artifact_uri"]
@@ -185,7 +185,7 @@ class Carriers:
 
     def _held(self, version: Json, files: _Files, path: str = "") -> Source:
         info, problems = hold(
-            self._tracking, self._job, self._experiment_id, version, files.source, files.folder, files.files
+            self._tracking, self._job, self._arrived.experiment_id(), version, files.source, files.folder, files.files
         )
         root = f"runs:/{info['run_id']}" if self._registry.is_apart else info["artifact_uri"]
         return Source(_joined(_joined(root, FOLDER), path), info["run_id"], problems=problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Tuple, Union
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.servers import open_registry, open_tracking
@@ -33,7 +33,8 @@ def selection_of(options: Mapping[str, Any]) -> VersionSelection:
     )
 
 
-def _list(value: Union[None, str, List[str]]) -> Optional[List[str]]:
+def list_of(value: Union[None, str, Sequence[str]]) -> Optional[List[str]]:
+    """Return what a function is given as a list or as a comma separated text; None for nothing."""
     if not isinstance(value, str):
         return [str(item) for item in value] if value else None
     return [item.strip() for item in value.split(",") if item.strip()] or None
@@ -71,8 +72,8 @@ def export_model(
     :raises MlflowExportImportException: The export can't start.
     """
     options = {
-        "stages": _list(stages),
-        "versions": _list(versions),
+        "stages": list_of(stages),
+        "versions": list_of(versions),
         "export_latest_versions": export_latest_versions,
         "export_version_model": export_version_model,
         "export_permissions": export_permissions,

@@ -20,7 +20,7 @@ from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory
 from mlflow_migration.common.tables import table
-from mlflow_migration.model.carriers import Carriers
+from mlflow_migration.model.carriers import Arrived, Carriers
 from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.given_runs import BulkModelImporter, ModelImporter
 from mlflow_migration.model.model_exporter import MODEL_FILE
@@ -54,11 +54,9 @@ def import_one_model(
     carriers = Carriers(directory, *found)
     delete = bool(options.get("delete_model"))
     if delete:
-        lacking = carriers.lacking(doc["versions"])
-        lost = [*doc["failed"], *doc["incomplete"]]
-        if lacking or lost:
-            failed = f"version {', '.join(lost)} could not be exported as a whole"
-            raise BadInput(f"The model '{name}' is not deleted, as {directory.path} is not whole: {lacking or failed}.")
+        reason = why_not_deleted(carriers, doc)
+        if reason:
+            raise BadInput(f"The model '{name}' is not deleted, as {directory.path} is not whole: {reason}.")
     settings = settings_of(options)
     how = VersionSettings(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always")
     importer = RegisteredModelImporter(registry, job, settings, how, id_map, name)
@@ -73,6 +71,16 @@ def import_one_model(
     import_with_runs(tracking, registry, job, importer, carriers, found, experiment_name, {}, settings, id_map, delete)
     if options.get("verbose") and not job.dry_run:
         _show(registry, name)
+
+
+def why_not_deleted(carriers: Carriers, doc: Mapping[str, Any]) -> Optional[str]:
+    """Return what a directory lacks to make a registered model anew; None if it has all.
+
+    :param doc: The model as the directory has it.
+    """
+    lost = [*doc["failed"], *doc["incomplete"]]
+    failed = f"version {', '.join(lost)} could not be exported as a whole" if lost else None
+    return carriers.lacking(doc["versions"]) or failed
 
 
 def _show(registry: Registry, name: str) -> None:
@@ -118,7 +126,7 @@ def import_with_runs(
     if existed:
         runs.load()
     import_batch(job, Part(runs, models, found, existed))
-    carriers.arrive(tracking, registry, job, experiment_id, runs, models)
+    carriers.arrive(tracking, registry, job, Arrived(runs.ids, runs.infos, models.ids, lambda: experiment_id))
     if delete and not job.dry_run:
         failed = sum(job.ledger.counts.get(kind, {}).get("failed", 0) for kind in ("run", "logged_model", "artifact"))
         if failed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
 from mlflow_migration.client.registry import HAS_NO_STAGE, Registry, is_placeholder, is_prompt
@@ -86,7 +86,9 @@ def _stage(version: Json) -> str:
 
 
 @dataclass
-class _Version:
+class VersionWork:
+    """A version on its way. ``location``: where the registry says that its model is, if that was asked."""
+
     doc: Json
     location: str = ""
     run: Optional[Json] = None
@@ -101,6 +103,35 @@ class _Version:
     @property
     def key(self) -> str:
         return f"{self.doc['name']}/{self.number}"
+
+    @property
+    def models(self) -> Set[str]:
+        """Ids of the logged models that it names."""
+        return model_ids(self.doc.get("source") or "", self.location)
+
+
+@dataclass
+class ModelWork:
+    """A registered model on its way. ``old``: what the directory has of it."""
+
+    model: Json
+    versions: List[VersionWork]
+    directory: ExportDir
+    old: Optional[Json]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What travels apart from the versions.
+
+    :param runs: Ids of runs that are whole in the directory.
+    :param failed_runs: Ids of those that could not be exported.
+    :param models: Artifact roots of the logged models that are in the directory, by id.
+    """
+
+    runs: AbstractSet[str]
+    failed_runs: AbstractSet[str]
+    models: Mapping[str, str]
 
 
 class ModelExporter:
@@ -130,10 +161,17 @@ class ModelExporter:
         self._saved: Dict[str, List[Json]] = {}  # artifacts of the registry's copies that the directory has
 
     def export(self, name: str, directory: ExportDir) -> None:
-        """Export a registered model, and record each object.
+        """Export a registered model with its runs and logged models, and record each object; see :meth:`read`."""
+        work = self.read(name, directory)
+        runs = self._export_runs(work.versions, directory)
+        models = self._export_logged_models(work.versions, runs, directory)
+        self.finish(work, Carried(set(runs.whole), set(runs.failed), models))
+
+    def read(self, name: str, directory: ExportDir) -> ModelWork:
+        """Read a registered model and its versions.
 
         :param name: Its name.
-        :param directory: Where to.
+        :param directory: Where it will be exported to.
         :raises BadInput: There is no such model, it is a prompt, it lacks a version that is asked for by its number, or
             the directory holds another one.
         """
@@ -148,21 +186,32 @@ class ModelExporter:
         if not self._job.dry_run:
             directory.make()
         self._job.ledger.expect("registered_model", 1)
-        runs = self._export_runs(versions, directory)
-        roots = self._export_logged_models(versions, runs, directory)
+        # what another version is made from only the registry knows
+        copies = [version for version in versions if is_copy(version.doc.get("source") or "")]
+        for outcome in self._job.executor.gather(self._locate, copies):
+            outcome.item.location = outcome.value or ""
+        return ModelWork(model, versions, directory, old)
+
+    def finish(self, work: ModelWork, carried: Carried) -> None:
+        """Write a registered model whose runs and logged models have been exported, and record it and its versions.
+
+        :param work: What :meth:`read` has returned; its versions know their runs now.
+        :param carried: What travels apart from the versions.
+        """
+        versions = work.versions
         found = {
             v.run["info"]["run_id"]: v.run["info"].get("artifact_uri") or "" for v in versions if v.run is not None
         }
-        carried = {run_id: uri for run_id, uri in found.items() if run_id in set(runs.whole)}
+        runs = {run_id: uri for run_id, uri in found.items() if run_id in carried.runs}
         self._job.ledger.phase("exporting model versions")
         for outcome in self._job.executor.gather(
-            lambda v: self._own_copy(v, carried, roots, found, directory), versions
+            lambda v: self._own_copy(v, runs, carried.models, found, work.directory), versions
         ):
             if outcome.error is not None:
                 outcome.item.problems.append(f"its model can't be read: {describe(outcome.error)}")
                 self._job.lost("artifact", f"{outcome.item.key}/model", outcome.error, "artifacts")
         note_absent(self._tracking, self._job.ledger)
-        self._finish(model, versions, set(runs.failed), directory, old)
+        self._finish(work.model, versions, carried.failed_runs, work.directory, work.old)
 
     def _refuse_other(self, model: Json, directory: ExportDir) -> Optional[Json]:
         """Return what the directory has of the model; None if nothing."""
@@ -176,7 +225,7 @@ class ModelExporter:
             raise BadInput(f"{directory.path} holds the export of another registered model, '{old['name']}'.")
         return there
 
-    def _chosen(self, name: str) -> List[_Version]:
+    def _chosen(self, name: str) -> List[VersionWork]:
         # what an import has left in a gap of the numbers is no version of anybody's
         there = [version for version in self._registry.versions(name) if not is_placeholder(version)]
         missing = sorted(set(self._selection.numbers) - {str(version["version"]) for version in there})
@@ -187,11 +236,11 @@ class ModelExporter:
         self._job.ledger.expect("model_version", len(there) - len(left_out) + len(told))
         for number, option in told.items():
             self._job.ledger.record("model_version", "skipped", f"{name}/{number}", reason=option)
-        return [_Version(version) for version in there if str(version["version"]) not in left_out]
+        return [VersionWork(version) for version in there if str(version["version"]) not in left_out]
 
     # -- runs and logged models ---------------------------------------------------------------------------------
 
-    def _export_runs(self, versions: Sequence[_Version], directory: ExportDir) -> RunExporter:
+    def _export_runs(self, versions: Sequence[VersionWork], directory: ExportDir) -> RunExporter:
         exporter = RunExporter(
             self._tracking,
             self._job,
@@ -206,14 +255,10 @@ class ModelExporter:
         return exporter
 
     def _export_logged_models(
-        self, versions: Sequence[_Version], runs: RunExporter, directory: ExportDir
+        self, versions: Sequence[VersionWork], runs: RunExporter, directory: ExportDir
     ) -> Dict[str, str]:
         """Export the logged models of the runs and those that versions name; return their roots by id."""
-        # what another version is made from only the registry knows
-        copies = [version for version in versions if is_copy(version.doc.get("source") or "")]
-        for outcome in self._job.executor.gather(self._locate, copies):
-            outcome.item.location = outcome.value or ""
-        named = {found for v in versions for found in model_ids(v.doc.get("source") or "", v.location)}
+        named = {found for version in versions for found in version.models}
         experiments: Dict[str, Set[str]] = {}
         whole = set(runs.whole)
         for version in versions:
@@ -244,16 +289,16 @@ class ModelExporter:
             )
         return {model_id: root for model_id, root in roots.items() if model_id in exported}
 
-    def _locate(self, version: _Version) -> str:
+    def _locate(self, version: VersionWork) -> str:
         return self._registry.artifact_uri(version.doc["name"], version.number)
 
     # -- versions -----------------------------------------------------------------------------------------------
 
     def _own_copy(
         self,
-        version: _Version,
+        version: VersionWork,
         carried: Dict[str, str],
-        models: Dict[str, str],
+        models: Mapping[str, str],
         found: Dict[str, str],
         directory: ExportDir,
     ) -> None:
@@ -285,8 +330,8 @@ class ModelExporter:
     def _finish(
         self,
         model: Json,
-        versions: Sequence[_Version],
-        failed_runs: Set[str],
+        versions: Sequence[VersionWork],
+        failed_runs: AbstractSet[str],
         directory: ExportDir,
         old: Optional[Json],
     ) -> None:
@@ -310,7 +355,7 @@ class ModelExporter:
         if not self._job.dry_run:
             directory.write_json(MODEL_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))
 
-    def _doc(self, version: _Version, aliases: Dict[str, str], failed_runs: Set[str]) -> Json:
+    def _doc(self, version: VersionWork, aliases: Dict[str, str], failed_runs: AbstractSet[str]) -> Json:
         doc = with_times({**version.doc, "tags": tag_dict(version.doc.get("tags"))})
         doc["aliases"] = sorted(alias for alias, number in aliases.items() if number == version.number)
         doc["_download_uri"] = version.location
@@ -320,7 +365,7 @@ class ModelExporter:
             version.problems.append("its run could not be exported")
         return doc
 
-    def _info(self, versions: Sequence[_Version], saved: int) -> Json:
+    def _info(self, versions: Sequence[VersionWork], saved: int) -> Json:
         artifacts = {version.number: version.artifacts for version in versions if version.artifacts is not None}
         artifacts = {**self._saved, **artifacts}
         incomplete = {version.number: version.problems for version in versions if version.problems}
@@ -335,7 +380,7 @@ class ModelExporter:
     def _record(
         self,
         model: Json,
-        versions: Sequence[_Version],
+        versions: Sequence[VersionWork],
         docs: Sequence[Json],
         before: Dict[str, Json],
         old: Optional[Json],

@@ -183,7 +183,8 @@ class RegisteredModelImporter:
 
     def _is_late(self, version: _Version) -> bool:
         """Tell whether a version's number has been passed by versions that all come from this source."""
-        return self._is_ours and version.dst is None and self._taken.is_passed(int(version.doc["version"]))
+        is_new = version.dst is None and not version.is_gone
+        return is_new and self._is_ours and self._taken.is_passed(int(version.doc["version"]))
 
     def _known(self, doc: Json, by_id: Mapping[str, Json], by_key: Mapping[str, Json]) -> _Version:
         """Find the version that a source's is, that it was once made from, or that an import has made from it."""

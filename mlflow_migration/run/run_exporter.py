@@ -97,6 +97,8 @@ class RunExporter:
         self.failed: List[str] = []
         self.models: Set[str] = set()
         """Ids of the logged models that the runs link to."""
+        self.foreign_models: List[str] = []
+        """Ids of logged models that these runs link to, and that are left to the export of their own experiment."""
         self.exported_models: List[str] = []
         """Ids of the logged models that were exported with the runs, or have not changed."""
 

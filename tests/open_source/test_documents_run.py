@@ -103,7 +103,10 @@ def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
     (tmp_path / "wine.csv").write_text("alcohol\n13.2\n12.8\n", encoding="utf-8")
     (tmp_path / "quality.csv").write_text("quality\n0.5\n0.75\n", encoding="utf-8")
     model = {"experiment_id": experiment_id, "name": "model", "source_run_id": run_id}
-    model_id = _post(source, "logged-models", model)["model"]["info"]["model_id"]
+    info = _post(source, "logged-models", model)["model"]["info"]
+    model_id, root = info["model_id"], info["artifact_uri"].partition(":/")[2]
+    place = f"{source.uri}/api/2.0/mlflow-artifacts/artifacts/{root.strip('/')}/MLmodel"
+    requests.put(place, data=b"flavors: {}", timeout=60).raise_for_status()
     _post(source, "runs/outputs", {"run_id": run_id, "models": [{"model_id": model_id, "step": 0}]})
     measured = {"key": "rmse", "value": 0.9, "timestamp": 1_700_000_000_000, "step": 0, "model_id": model_id}
     _post(source, "runs/log-batch", {"run_id": run_id, "metrics": [measured]})
@@ -153,6 +156,9 @@ def _check_copies(stage: Stage) -> None:
     assert set(_runs(destination, stage.name("sklearn-wine-production"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-copied-models"))) == {"sweep"}
     assert set(_runs(destination, stage.name("sklearn-wine-deep"))) == {"sweep"}
+    bulk = stage.folder / "models" / "experiments"
+    assert len(list((stage.folder / "experiments").glob("*/run.json"))) == 0
+    assert sorted(path.parent.name for path in bulk.rglob("run.json")) == [stage.run_id]
     there = _prompts(destination, stage.name("sklearn-wine-prompt"))
     assert there == [stage.name("sklearn-wine-prompt"), stage.name("sklearn-wine-prompt-alone")]
     # the model had none, and got one
@@ -211,9 +217,10 @@ def _check_files(stage: Stage) -> None:
     assert all(f"`{key}`" in documented for key in written["info"])
     written = json.loads((stage.folder / "prompt" / "prompt.json").read_text(encoding="utf-8"))
     assert set(written) == {"system", "mlflow"}
-    assert _shape(written["mlflow"], 1) == _shape(shown[5]["mlflow"], 1)
-    assert set(written["mlflow"]["prompt"]) == set(shown[5]["mlflow"]["prompt"])
-    assert set(written["mlflow"]["registered_model"]) == set(shown[5]["mlflow"]["registered_model"])
+    prompt = next(block["mlflow"] for block in shown if "prompt" in block.get("mlflow", {}))
+    assert _shape(written["mlflow"], 1) == _shape(prompt, 1)
+    assert set(written["mlflow"]["prompt"]) == set(prompt["prompt"])
+    assert set(written["mlflow"]["registered_model"]) == set(prompt["registered_model"])
     entries = _lines(stage.folder / "experiment" / "id_map.jsonl") + _lines(stage.folder / "model" / "id_map.jsonl")
     documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## id_map.jsonl")[2]
     assert all(f"`{key}`" in documented for entry in entries for key in entry)

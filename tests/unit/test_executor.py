@@ -113,6 +113,83 @@ def test_tasks_that_gather_inside_tasks_do_not_block_each_other():
         assert done == {"sums": [10] * 12}
 
 
+def test_tasks_that_take_from_generators_inside_tasks():
+    """As an export of many experiments does: bounded, each item once, and idle workers help."""
+    lock, state = threading.Lock(), {"now": 0, "most": 0, "threads": set()}
+
+    def leaf(n):
+        with lock:
+            state["now"] += 1
+            state["most"] = max(state["most"], state["now"])
+            state["threads"].add(threading.current_thread().name)
+        time.sleep(0.002)
+        with lock:
+            state["now"] -= 1
+        if n % 7 == 3:
+            raise ValueError(n)
+        return n
+
+    def task(n):
+        found = list(executor.imap(leaf, (n * 100 + i for i in range(40))))
+        assert sum(o.error is not None for o in found) == sum(o.item % 7 == 3 for o in found)
+        return sorted(o.item for o in found)
+
+    with Executor(4) as executor:
+        done = {}
+
+        def run():
+            done["items"] = sorted(o.get() for o in executor.imap(task, range(3)))
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(30)
+        assert done == {"items": [[n * 100 + i for i in range(40)] for n in range(3)]}
+    assert 2 <= state["most"] <= 4
+    assert len(state["threads"]) == 4
+
+
+def test_a_window_bounds_helpers_inside_a_task_too():
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def leaf(_):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.002)
+        with lock:
+            now[0] -= 1
+
+    with Executor(8) as executor:
+        list(executor.imap(lambda _: list(executor.imap(leaf, range(30), window=2)), [None]))
+    assert most[0] == 2
+
+
+def test_an_error_of_the_source_inside_a_task_is_the_tasks():
+    def source():
+        yield from range(20)
+        raise ValueError("the server is gone")
+
+    def task(_):
+        return len(list(executor.imap(lambda n: time.sleep(0.001), source())))
+
+    with Executor(4) as executor:
+        outcome = list(executor.imap(task, [None]))[0]
+    assert "the server is gone" in str(outcome.error)
+
+
+def test_stop_ends_what_takes_from_a_generator_inside_a_task():
+    started = []
+
+    def leaf(n):
+        started.append(n)
+        if n == 5:
+            executor.stop("enough")
+
+    with Executor(3) as executor, pytest.raises(Stopped, match="enough"):
+        list(executor.imap(lambda _: list(executor.imap(leaf, range(1000))), [None, None]))
+    assert len(started) < 30
+
+
 def test_gather_keeps_the_order_whatever_takes_long():
     with Executor(4) as executor:
         found = executor.gather(lambda n: time.sleep(0.01 if n % 3 == 0 else 0) or n, range(30))

@@ -244,12 +244,18 @@ def answer(request):
     return Reply(
         {
             "experiments/search": {"experiments": [experiment]},
-            "experiments/get": {"experiment": {**experiment, "experiment_id": "8", "name": "there"}},
+            "experiments/get": {
+                "experiment": experiment
+                if request.query.get("experiment_id") == ["7"]
+                else {**experiment, "experiment_id": "8", "name": "there"}
+            },
             "experiments/create": {"experiment_id": "8"},
             "runs/search": {"runs": [RUN]} if request.json.get("experiment_ids") == ["7"] else {},
             "runs/get": {"run": RUN},
             "registered-models/get": {"registered_model": PROMPT if "prompt" in str(request.query) else {"name": "m"}},
-            "registered-models/search": {"registered_models": [PROMPT]},
+            "registered-models/search": {
+                "registered_models": [PROMPT if "prompt" in str(request.query) else {"name": "m"}]
+            },
             "model-versions/search": {"model_versions": versions},
             "logged-models/search": {"models": [MODEL]} if request.json.get("experiment_ids") == ["7"] else {},
             "logged-models": {"model": MODEL},
@@ -292,6 +298,11 @@ def arguments(server, tmp_path, monkeypatch):
     bulk = tmp_path / "bulk"
     shutil.copytree(tmp_path / "model", bulk / "models" / "m")
     shutil.copytree(tmp_path / "experiment", bulk / "experiments" / "7")
+    shutil.copytree(tmp_path / "prompts", bulk / "prompts")
+    (bulk / "experiments" / "experiments.json").write_text('{"mlflow": {"experiments": [{"id": "7"}]}}')
+    (bulk / "models" / "models.json").write_text('{"mlflow": {"models": ["m"]}}')
+    (tmp_path / "renames.csv").write_text("m,there\n")
+    renamed = ["--model-rename-file", tmp_path / "renames.csv"]
     (tmp_path / "sample.csv").write_text("a\n1.5\n")
     (tmp_path / "rewriters.py").write_text("def rewrite_model(dct, dir):\n    dct['mlflow']['more'] = 1\n")
     version_model = ["--model-uri", tmp_path / "version" / "version_model"]
@@ -329,6 +340,12 @@ def arguments(server, tmp_path, monkeypatch):
         "import-model-version": [
             [*one, "--model", "m", "--experiment-name", "there", "--input-dir", tmp_path / "version", "--dry-run"]
         ],
+        "export-all": [[*one, "--output-dir", tmp_path / "out"]],
+        "import-all": [[*one, "--input-dir", bulk, "--dry-run", *renamed]],
+        "export-models": [[*one, "--models", "m", "--output-dir", tmp_path / "out"]],
+        "import-models": [[*one, "--input-dir", bulk, "--dry-run", *renamed]],
+        "export-experiments": [[*one, "--experiments", "here", "--output-dir", tmp_path / "out"]],
+        "import-experiments": [[*one, "--input-dir", bulk / "experiments", "--dry-run"]],
         "export-prompt": [
             [*one, "--prompt-name", "prompt", "--prompt-version", "1", "--output-dir", tmp_path / "out"]
         ],

@@ -69,6 +69,37 @@ FUNCTIONS = {
         "model_name experiment_name input_dir create_model=False import_permissions=False import_source_tags=False "
         "import_stages_and_aliases=True import_metadata=False [model_id=None] mlflow_client=None"
     ),
+    "bulk.export_all.export_all": (
+        "output_dir run_start_time=None runs_until=None stages='' export_latest_versions=False "
+        "export_deleted_runs=False export_version_model=False export_permissions=False notebook_formats=None "
+        "use_threads=False mlflow_client=None"
+    ),
+    "bulk.import_all.import_all": (
+        "input_dir delete_model delete_prompt=False delete_dataset=False import_permissions=False "
+        "import_source_tags=False use_src_user_id=False experiment_renames=None model_renames=None verbose=False "
+        "use_threads=False mlflow_client=None"
+    ),
+    "bulk.export_models.export_models": (
+        "model_names output_dir stages='' export_latest_versions=False export_all_runs=False export_permissions=False "
+        "run_start_time=None runs_until=None export_deleted_runs=False export_version_model=False "
+        "notebook_formats=None use_threads=False mlflow_client=None"
+    ),
+    "bulk.import_models.import_models": (
+        "input_dir delete_model import_permissions=False import_source_tags=False use_src_user_id=False "
+        "experiment_renames=None model_renames=None verbose=False use_threads=False mlflow_client=None"
+    ),
+    "bulk.export_experiments.export_experiments": (
+        "experiments output_dir export_permissions=False run_start_time=None runs_until=None "
+        "export_deleted_runs=False notebook_formats=None use_threads=False [logged_models_filter=None] "
+        "mlflow_client=None"
+    ),
+    "bulk.import_experiments.import_experiments": (
+        "input_dir import_permissions=False import_source_tags=False use_src_user_id=False experiment_renames=None "
+        "use_threads=False mlflow_client=None"
+    ),
+    "bulk.rename_utils.read_rename_file": "path",
+    "bulk.rename_utils.rename": "name replacements object_name='object'",
+    "bulk.rename_utils.get_renames": "filename_or_dict",
     "prompt.export_prompt.export_prompt": "prompt_name prompt_version output_dir mlflow_client=None",
     "prompt.import_prompt.import_prompt": "input_dir prompt_name=None delete_prompt=False mlflow_client=None",
     "bulk.export_prompts.export_prompts": "output_dir prompt_names=None use_threads=False mlflow_client=None",
@@ -145,6 +176,18 @@ OPTIONS = {
     "copy-model-version": "src-model! src-version! dst-model src-registry-uri dst-registry-uri dst-experiment-name "
     "copy-permissions? copy-stages-and-aliases? copy-lineage-tags? verbose?",
     "copy-run": "run-id! experiment-name! src-mlflow-uri dst-mlflow-uri",
+    "export-all": "output-dir! export-latest-versions? stages run-start-time runs-until export-deleted-runs? "
+    "export-version-model? export-permissions? notebook-formats use-threads?",
+    "import-all": "input-dir! delete-model? import-permissions? experiment-rename-file model-rename-file "
+    "import-source-tags? use-src-user-id? use-threads? verbose? delete-prompt? delete-evaluation-dataset?",
+    "export-models": "models! output-dir! export-latest-versions? export-all-runs? stages export-permissions? "
+    "export-deleted-runs? export-version-model? notebook-formats use-threads? run-start-time runs-until",
+    "import-models": "input-dir! delete-model? import-permissions? experiment-rename-file model-rename-file "
+    "import-source-tags? use-src-user-id? use-threads? verbose?",
+    "export-experiments": "experiments! output-dir! export-permissions? run-start-time runs-until "
+    "export-deleted-runs? notebook-formats use-threads?",
+    "import-experiments": "input-dir! import-permissions? import-source-tags? use-src-user-id? "
+    "experiment-rename-file use-threads?",
     "export-prompt": "prompt-name prompt-version! output-dir!",
     "import-prompt": "input-dir! prompt-name delete-prompt?",
     "export-prompts": "output-dir! prompts! use-threads?",

@@ -1,0 +1,113 @@
+"""Exports many experiments with their runs to a directory."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+from mlflow_migration.bulk.experiments_exporter import (
+    EXPERIMENTS_FILE,
+    Wanted,
+    choose_experiments,
+    export_experiments_of,
+)
+from mlflow_migration.client.servers import open_tracking, with_client
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.io_utils import get_info
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.selection import wanted_names
+from mlflow_migration.common.session import open_job, report_dir, run_command, tell
+from mlflow_migration.experiment.export_experiment import ms_of, selection_of
+from mlflow_migration.run.export_run import note_databricks_options
+
+SCRIPT = "export_experiments.py"
+
+
+def export_chosen(tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any]) -> None:
+    """Export the experiments that the options of a command name, and record each object."""
+    chosen = choose_experiments(tracking, job, wanted_names(options["experiments"]), options)
+    selection = selection_of(options)
+    wanted = [Wanted(experiment, selection) for experiment in chosen]
+    export_experiments_of(tracking, job, wanted, directory, options, SCRIPT)
+
+
+def export_experiments(
+    experiments: Union[str, Sequence[str]],
+    output_dir: str,
+    export_permissions: bool = False,
+    run_start_time: Union[None, int, str] = None,
+    runs_until: Union[None, int, str] = None,
+    export_deleted_runs: bool = False,
+    notebook_formats: Optional[List[str]] = None,
+    use_threads: bool = False,
+    logged_models_filter: Optional[str] = None,
+    mlflow_client: Any = None,
+    *,
+    export_deleted_experiments: bool = False,
+    workers: int = 8,
+) -> Dict[str, Any]:
+    """Export experiments with their runs and logged models.
+
+    :param experiments: Names or ids, as a list or a comma separated text, also ``all``, beginnings with a ``*``, or a
+        ``.txt`` file with one in each line.
+    :param output_dir: Directory to export to.
+    :param export_permissions: Has an effect only on Databricks.
+    :param run_start_time: Only runs started at or after; UTC text, or ms since epoch.
+    :param runs_until: Only runs started before; likewise.
+    :param export_deleted_runs: Take deleted runs too.
+    :param notebook_formats: Has an effect only on Databricks.
+    :param use_threads: For callers of today's tools.
+    :param logged_models_filter: MLflow's filter string for logged models; empty means all.
+    :param mlflow_client: Decides server and credentials; default is what the environment says.
+    :param export_deleted_experiments: Take deleted experiments too.
+    :param workers: The most requests in flight.
+    :return: ``experiment_names``, ``options`` and ``status``, as ``info`` of experiments.json has them.
+    :raises MlflowExportImportException: The export can't start.
+    """
+    logged_models_filter, mlflow_client = with_client(logged_models_filter, mlflow_client, None)
+    options = {
+        "experiments": experiments,
+        "export_permissions": export_permissions,
+        "run_start_time": ms_of(run_start_time),
+        "runs_until": ms_of(runs_until),
+        "export_deleted_runs": export_deleted_runs,
+        "export_deleted_experiments": export_deleted_experiments,
+        "notebook_formats": notebook_formats,
+        "logged_models_filter": logged_models_filter,
+        "workers": workers,
+        "quiet": True,
+    }
+    directory = ExportDir(output_dir)
+    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
+        directory, "export_experiments", {"output_dir": output_dir, **options}
+    ) as ledger, open_job(ledger, "runs", options) as job:
+        export_chosen(tracking, job, directory, options)
+        tell(ledger)
+    return get_info(directory.read_json(EXPERIMENTS_FILE))
+
+
+@command(
+    "export-experiments", "tracking_uri", "experiments", "output_dir", "filter", "run_start_time", "runs_until",
+    "changed_since", "export_deleted_runs", "export_deleted_experiments", "logged_models_filter", "include_artifacts",
+    "exclude_artifacts", "max_artifact_size", "export_permissions", "notebook_formats", "recheck", "require_admin",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory = ExportDir(options["output_dir"])
+    wanted_names(options["experiments"])
+
+    def work(job: Job) -> None:
+        with open_tracking(options["tracking_uri"], "src", workers=options["workers"]) as tracking:
+            check_rights(tracking, job.ledger, options["require_admin"], "read")
+            note_databricks_options(job, options)
+            export_chosen(tracking, job, directory, options)
+
+    reports = report_dir(options["report_dir"], directory, options["dry_run"])
+    return run_command("export-experiments", options, reports, "runs", work)
+
+
+if __name__ == "__main__":
+    main()

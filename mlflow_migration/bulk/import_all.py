@@ -1,0 +1,173 @@
+"""Imports all that the export of a server has written: experiments, registered models and prompts."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+
+from mlflow_migration.bulk.experiments_exporter import EXPERIMENTS_FILE
+from mlflow_migration.bulk.experiments_importer import Imported, import_experiments_of
+from mlflow_migration.bulk.export_all import PROMPTS
+from mlflow_migration.bulk.export_prompts import SUMMARY_FILE
+from mlflow_migration.bulk.import_models import report_of
+from mlflow_migration.bulk.import_prompts import import_all_prompts
+from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FILE
+from mlflow_migration.bulk.models_importer import import_listed_models
+from mlflow_migration.bulk.rename_utils import get_renames
+from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
+from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.cli import command
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.object_files import read_prompts
+from mlflow_migration.common.session import input_dir as input_directory
+from mlflow_migration.common.session import open_job, run_command, tell
+from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.model.one_side import one_side
+from mlflow_migration.run.import_run import settings_of
+
+
+def import_server(
+    tracking: Tracking,
+    registry: Registry,
+    job: Job,
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+    renames: Tuple[Mapping[str, str], Mapping[str, str]],
+) -> None:
+    """Import all that a directory has, and record each object.
+
+    :param options: Those of the command.
+    :param renames: What replaces which beginning of the name of an experiment, and of a registered model.
+    :raises BadInput: The directory holds no bulk export.
+    """
+    files = ((EXPERIMENTS, EXPERIMENTS_FILE), (MODELS, MODELS_FILE), (PROMPTS, SUMMARY_FILE))
+    has = {folder: directory.sub(folder).exists(file) for folder, file in files}
+    if not any(has.values()):
+        named = ", ".join(f"{folder}/{file}" for folder, file in files)
+        raise BadInput(f"{directory.path} holds no whole export of a server: there is none of {named}.")
+    done: List[Imported] = []
+    if has[EXPERIMENTS]:
+        place = directory.sub(EXPERIMENTS)
+        done = import_experiments_of(tracking, job, place, settings_of(options), id_map, renames[0])
+    if has[MODELS]:
+        place = directory.sub(MODELS)
+        import_listed_models(tracking, registry, job, place, options, id_map, renames[1], done)
+    if has[PROMPTS]:
+        _import_prompts(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
+
+
+def _import_prompts(
+    tracking: Tracking,
+    registry: Registry,
+    job: Job,
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+) -> None:
+    try:
+        prompts = PromptRegistry(registry)
+    except NoPrompts as ex:
+        for whole in read_prompts(directory)["prompts"]:
+            job.ledger.expect("prompt", 1)
+            job.lost("prompt", whole["model"]["name"], ex, "versions")
+    else:
+        import_all_prompts(tracking, prompts, job, directory, options, id_map)
+
+
+def import_all(
+    input_dir: str,
+    delete_model: bool,
+    delete_prompt: bool = False,
+    delete_dataset: bool = False,
+    import_permissions: bool = False,
+    import_source_tags: bool = False,
+    use_src_user_id: bool = False,
+    experiment_renames: Union[None, str, Mapping[str, str]] = None,
+    model_renames: Union[None, str, Mapping[str, str]] = None,
+    verbose: bool = False,
+    use_threads: bool = False,
+    mlflow_client: Any = None,
+    *,
+    report_dir: Optional[str] = None,
+    on_version_conflict: str = "fail",
+    on_destination_change: str = "keep",
+    workers: int = 8,
+) -> Dict[str, Any]:
+    """Import all that the export of a server has written.
+
+    :param input_dir: Directory of the export.
+    :param delete_model: First delete each of the destination's registered models with all its versions.
+    :param delete_prompt: Likewise, for prompts.
+    :param delete_dataset: For callers of today's tools; evaluation datasets are not part of this version.
+    :param import_permissions: Has an effect only on Databricks.
+    :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
+    :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
+    :param experiment_renames: What replaces which beginning of a name: a dict, or the path of a rename file.
+    :param model_renames: Likewise, for registered models.
+    :param verbose: For callers of today's tools.
+    :param use_threads: For callers of today's tools.
+    :param mlflow_client: Decides servers and credentials; default is what the environment says.
+    :param report_dir: Directory for ledger and id map.
+    :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
+    :param on_destination_change: ``keep`` or ``overwrite``.
+    :param workers: The most requests in flight.
+    :return: ``duration`` in seconds, and how many experiments and models ended how: ``experiments_import``,
+        ``models_import``.
+    :raises MlflowExportImportException: The import can't start.
+    """
+    options = {
+        "delete_model": delete_model,
+        "delete_prompt": delete_prompt,
+        "import_permissions": import_permissions,
+        "import_source_tags": import_source_tags,
+        "use_src_user_id": use_src_user_id,
+        "on_version_conflict": on_version_conflict,
+        "on_destination_change": on_destination_change,
+        "workers": workers,
+        "quiet": True,
+    }
+    renames = get_renames(experiment_renames), get_renames(model_renames)
+    directory = input_directory(input_dir)
+    reports = report_directory(report_dir, directory)
+    start = time.monotonic()
+    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
+        tracking, None, "dst", workers=workers
+    ) as registry, Ledger(reports, "import_all", {"input_dir": input_dir, **options}) as ledger, open_job(
+        ledger, "runs", options
+    ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
+        import_server(tracking, registry, job, directory, options, id_map, renames)
+        tell(ledger)
+    return report_of(ledger, time.monotonic() - start)
+
+
+@command(
+    "import-all", "tracking_uri", "registry_uri", "input_dir", "delete_model", "delete_prompt",
+    "delete_evaluation_dataset", "on_version_conflict", "fill_gaps", "experiment_rename_file", "model_rename_file",
+    "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused",
+    "on_destination_change", "recheck", "require_admin",
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    directory = input_directory(options["input_dir"])
+    renames = get_renames(options["experiment_rename_file"]), get_renames(options["model_rename_file"])
+    reports = report_directory(options["report_dir"], directory, options["dry_run"])
+
+    def work(job: Job) -> None:
+        if options["delete_evaluation_dataset"]:
+            job.ledger.note("--delete-evaluation-dataset has no effect: they are not part of this version.")
+        with one_side(job, options, "dst") as (tracking, registry):
+            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
+                import_server(tracking, registry, job, directory, options, id_map, renames)
+
+    return run_command("import-all", options, reports, "runs", work)
+
+
+if __name__ == "__main__":
+    main()

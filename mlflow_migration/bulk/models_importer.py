@@ -1,0 +1,168 @@
+"""Imports many registered models; the runs and logged models of their versions come with the experiments."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from mlflow_migration.bulk.experiments_importer import Imported, import_experiments_of
+from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FILE
+from mlflow_migration.bulk.rename_utils import rename
+from mlflow_migration.client.errors import BadDirectory, BadInput
+from mlflow_migration.client.registry import Registry
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.object_files import model_dirs, read_model, read_models
+from mlflow_migration.model.carriers import Arrived, Carriers
+from mlflow_migration.model.destination import VersionSettings
+from mlflow_migration.model.import_model import why_not_deleted
+from mlflow_migration.model.model_importer import RegisteredModelImporter
+from mlflow_migration.model.sources import model_ids
+from mlflow_migration.run.import_run import destination_experiment, settings_of
+
+Json = Dict[str, Any]
+_Index = Dict[str, ExportDir]
+
+
+def import_models_of(
+    tracking: Tracking,
+    registry: Registry,
+    job: Job,
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+    renames: Tuple[Mapping[str, str], Mapping[str, str]],
+) -> None:
+    """Import the experiments of a directory, then the registered models, and record each object.
+
+    :param options: Those of the command.
+    :param renames: What replaces which beginning of the name of an experiment, and of a registered model.
+    :raises BadInput: The directory holds no whole export of registered models.
+    """
+    if not directory.sub(MODELS).exists(MODELS_FILE):
+        raise BadInput(
+            f"{directory.path} holds no whole export of registered models: there is no {MODELS}/{MODELS_FILE}."
+        )
+    settings = settings_of(options)
+    done = import_experiments_of(tracking, job, directory.sub(EXPERIMENTS), settings, id_map, renames[0])
+    import_listed_models(tracking, registry, job, directory.sub(MODELS), options, id_map, renames[1], done)
+
+
+def import_listed_models(
+    tracking: Tracking,
+    registry: Registry,
+    job: Job,
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+    renames: Mapping[str, str],
+    experiments: Sequence[Imported],
+) -> None:
+    """Import registered models whose experiments have been imported, and record each object.
+
+    :param directory: The one with the models.
+    :param options: Those of the command.
+    :param renames: What replaces which beginning of a name.
+    :param experiments: The experiments.
+    """
+    importer = _Models(tracking, registry, job, options, id_map, experiments)
+    failed = read_models(directory)["failed"]
+    job.ledger.expect("registered_model", len(failed))
+    for name in failed:
+        job.failed("registered_model", name, BadDirectory("its export failed: it is not in the directory"))
+    by_name: Dict[str, List[Tuple[str, ExportDir]]] = {}
+    for read in job.executor.gather(lambda item: _name(item[1], renames), model_dirs(directory)):
+        if read.error is None:
+            by_name.setdefault(read.get(), []).append(read.item)
+        else:
+            job.ledger.expect("registered_model", 1)
+            job.failed("registered_model", read.item[0], read.error)
+
+    def load(item: Tuple[str, List[Tuple[str, ExportDir]]]) -> None:
+        # those that go into one model do so one after the other
+        for src_name, place in item[1]:
+            outcome = job.executor.gather(lambda here: importer.load(here, item[0]), [place])[0]
+            if outcome.error is not None:
+                job.ledger.expect("registered_model", 1)
+                job.failed("registered_model", src_name, outcome.error)
+
+    for loaded in job.executor.imap(load, sorted(by_name.items())):
+        loaded.get()
+
+
+def _name(place: ExportDir, renames: Mapping[str, str]) -> str:
+    return rename(read_model(place)["model"]["name"], renames, "registered model")
+
+
+class _Models:
+    """Imports registered models one by one."""
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        registry: Registry,
+        job: Job,
+        options: Mapping[str, Any],
+        id_map: IdMap,
+        experiments: Sequence[Imported],
+    ) -> None:
+        self._tracking, self._registry, self._job = tracking, registry, job
+        self._options, self._id_map = options, id_map
+        self._lock = threading.Lock()
+        self._holders: Dict[str, str] = {}  # experiments that hold models of versions without a run, by name
+        parts = [item.part for item in experiments if item.part is not None]
+        self._runs: _Index = {run_id: place for part in parts for run_id, place in part.found[0]}
+        self._models: _Index = {model_id: place for part in parts for model_id, place in part.found[1]}
+        self._run_ids = {src_id: dst_id for part in parts for src_id, dst_id in part.runs.ids.items()}
+        self._run_infos = {src_id: info for part in parts for src_id, info in part.runs.infos.items()}
+        self._model_ids = {src_id: dst_id for part in parts for src_id, dst_id in part.models.ids.items()}
+
+    def load(self, place: ExportDir, name: str) -> None:
+        """Import the registered model of a directory under a name, and record each object."""
+        doc = read_model(place)
+        versions = doc["versions"]
+        runs = list(dict.fromkeys(v["run_id"] for v in versions if v["run_id"] in self._runs))
+        named = sorted({found for v in versions for found in model_ids(v["source"], v["_download_uri"])})
+        found = (
+            [(run_id, self._runs[run_id]) for run_id in runs],
+            [(model_id, self._models[model_id]) for model_id in named if model_id in self._models],
+        )
+        carriers = Carriers(place, *found)
+        carriers.arrive(
+            self._tracking,
+            self._registry,
+            self._job,
+            Arrived(self._run_ids, self._run_infos, self._model_ids, lambda: self._holder(name)),
+        )
+        options = self._options
+        how = VersionSettings(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always")
+        importer = RegisteredModelImporter(self._registry, self._job, settings_of(options), how, self._id_map, name)
+        delete = bool(options.get("delete_model"))
+        conflicts = importer.prepare(doc, anew=delete)
+        if delete:
+            conflicts += self._why_not_deleted(carriers, doc, runs)
+        if conflicts:
+            importer.refuse(conflicts)
+            return
+        if delete and not self._job.dry_run:
+            self._registry.delete_model(name)
+        importer.import_model(carriers)
+
+    def _why_not_deleted(self, carriers: Carriers, doc: Json, runs: Sequence[str]) -> List[str]:
+        reason = why_not_deleted(carriers, doc)
+        lacking = [run_id for run_id in runs if run_id not in self._run_ids]
+        if lacking and not self._job.dry_run:
+            reason = reason or f"run {lacking[0]} could not be imported"
+        return [f"the destination's model is not deleted: {reason}"] if reason else []
+
+    def _holder(self, name: str) -> str:
+        """Return the experiment for runs that only hold the model of a version: it is called like the model."""
+        with self._lock:
+            if name not in self._holders:
+                experiment = destination_experiment(self._tracking, self._job, name, {})
+                if experiment is not None and experiment.get("lifecycle_stage") == "deleted":
+                    raise BadInput(f"the experiment '{name}', for the models of versions without a run, is deleted")
+                self._holders[name] = str((experiment or {}).get("experiment_id", ""))
+            return self._holders[name]

@@ -1,0 +1,85 @@
+"""A whole server goes to another: experiments, registered models and prompts, with their links to each other."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any, Callable, List, Tuple
+
+import pytest
+
+from benchmarks.make_data import make_everything
+from tests.support.compare import differences
+from tests.support.compare_models import RegistryRest, model_differences
+from tests.support.make_models import Models
+from tests.support.make_prompts import Prompts, prompt_differences
+from tests.support.moves import Counts, Source, counts_of
+from tests.support.scripts import Result
+from tests.support.servers import Server
+
+PROMPT = "a-prompt"
+
+
+@pytest.fixture(scope="module")
+def filled(server: Callable[..., Server]) -> Tuple[Server, List[str], List[str]]:
+    """A server with some of all; names of its experiments and models."""
+    src = server()
+    make_everything(src.uri, "everything", deleted_models=True)
+    models = [Models(src, "first"), Models(src, "second")]
+    models[0].everything(mlflow3=True)
+    models[1].many(5, True, random.Random(1))
+    deleted = Source(src, "deleted")
+    deleted.run("in a deleted experiment")
+    deleted.rest.post("experiments/delete", {"experiment_id": deleted.id})
+    rest = RegistryRest(src.uri)
+    rest.post("runs/create", {"experiment_id": "0", "run_name": "of experiment 0", "start_time": 5})
+    prompts = Prompts(src.uri)
+    prompts.everything(PROMPT)
+    prompts.tag(PROMPT, "_mlflow_experiment_ids", f",{models[0].id},0,")
+    return src, ["everything", "first", "second", "deleted", "Default"], ["first", "second"]
+
+
+def run(run_script: Callable[..., Result], server: Server, *args: Any, status: int = 0) -> Counts:
+    result = run_script(*args, env={"MLFLOW_TRACKING_URI": server.uri}, check=status)
+    assert "do not reconcile" not in result.stdout, result
+    return counts_of(result)
+
+
+def test_everything_arrives_once(
+    filled: Tuple[Server, List[str], List[str]],
+    server: Callable[..., Server],
+    run_script: Callable[..., Result],
+    tmp_path: Path,
+) -> None:
+    src, experiments, models = filled
+    dst = server()
+    all_of_it = ("--export-deleted-runs", "--export-deleted-experiments")
+    export = ("export-all", "--output-dir", tmp_path / "out")
+    left_out = run(run_script, src, *export)
+    assert left_out["experiment"] == {"copied": 4, "skipped": 1}
+    exported = run(run_script, src, *export, *all_of_it)
+    assert exported["experiment"] == {"copied": 5}
+    for file in ("run.json", "logged_model.json"):
+        stored = [path.parent.name for path in (tmp_path / "out").rglob(file)]
+        assert len(stored) == len(set(stored)), "each is stored once"
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())["info"]
+    assert (manifest["models"]["num_ok_models"], manifest["experiments"]["status"]["experiments"]) == (2, 5)
+    load = ("import-all", "--input-dir", tmp_path / "out", "--report-dir", tmp_path / "report")
+    loaded = run(run_script, dst, *load)
+    assert loaded["registered_model"] == {"copied": 2}
+    assert loaded["prompt"] == {"copied": 1}
+    assert loaded["experiment"] == {"copied": 4, "unchanged": 1}  # experiment 0 is there from the start
+    for _ in range(2):
+        found = [text for name in experiments for text in differences((src.uri, name), (dst.uri, name))]
+        found += [text for name in models for text in model_differences((src.uri, name), (dst.uri, name))]
+        found += prompt_differences(Prompts(src.uri), PROMPT, Prompts(dst.uri), PROMPT)
+        assert found == []
+        ids = {model: RegistryRest(dst.uri).experiment(model)["experiment_id"] for model in ("first", "Default")}
+        tags = {tag["key"]: tag["value"] for tag in RegistryRest(dst.uri).model(PROMPT)["tags"]}
+        assert tags["_mlflow_experiment_ids"] == f",{ids['first']},{ids['Default']},"
+        again = run(run_script, dst, *load)
+        assert {status for counts in again.values() for status in counts} == {"unchanged"}
+    assert {status for kind, counts in run(run_script, src, *export, *all_of_it).items() for status in counts} <= {
+        "unchanged", "copied"
+    }  # fmt: skip
