@@ -209,6 +209,16 @@ def test_many_objects_are_counted_and_some_listed(planted, tmp_path):
     assert "500 more failed are in ledger.jsonl only" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_flood_of_progress_needs_no_memory():
+    taken = report._Run({"time": MINUTE.format(0)})
+    for n in range(5000):
+        time = f"2026-01-01T{1 + n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}.000+00:00"
+        taken.take({"event": "progress", "time": time, "done": {"run": n}})
+    assert len(taken.points) <= 400
+    rates = taken.facts()["throughput"]
+    assert sum(step["objects"] for step in rates) * rates[0]["until"] == pytest.approx(4999, rel=0.01)
+
+
 def test_phases_and_progress_are_in_the_ledger(monkeypatch, tmp_path):
     clock = iter(range(0, 10**6, 2))
     monkeypatch.setattr(ledger_module.time, "monotonic", lambda: next(clock))
