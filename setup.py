@@ -39,6 +39,7 @@ SCRIPTS = {
     "set-model-signature": "tools.set_model_signature",
     "list-model-versions-without-signatures": "tools.list_model_versions_without_signatures",
     "find-artifacts": "common.find_artifacts",
+    "verify-migration": "verify.verify_migration",
     "make-report": "common.make_report",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from mlflow_migration.bulk.experiments_exporter import EXPERIMENTS_FILE
-from mlflow_migration.bulk.rename_utils import rename
 from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import experiment_dirs, read_experiment, read_experiments
+from mlflow_migration.common.rename_utils import rename
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
 from mlflow_migration.experiment.experiment_importer import ExperimentImporter
 from mlflow_migration.run.run_batch import Part, import_batch

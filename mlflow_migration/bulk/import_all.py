@@ -14,7 +14,6 @@ from mlflow_migration.bulk.import_models import report_of
 from mlflow_migration.bulk.import_prompts import import_all_prompts
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FILE
 from mlflow_migration.bulk.models_importer import import_listed_models
-from mlflow_migration.bulk.rename_utils import get_renames
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
 from mlflow_migration.client.servers import open_registry, open_tracking
@@ -25,6 +24,7 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import read_prompts
+from mlflow_migration.common.rename_utils import get_renames
 from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory

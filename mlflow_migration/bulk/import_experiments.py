@@ -6,12 +6,12 @@ from contextlib import closing
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.bulk.experiments_importer import import_experiments_of
-from mlflow_migration.bulk.rename_utils import get_renames
 from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.rename_utils import get_renames
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell

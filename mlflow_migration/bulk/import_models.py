@@ -7,12 +7,12 @@ from contextlib import closing
 from typing import Any, Dict, Mapping, Optional, Union
 
 from mlflow_migration.bulk.models_importer import import_models_of
-from mlflow_migration.bulk.rename_utils import get_renames
 from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.rename_utils import get_renames
 from mlflow_migration.common.session import input_dir as input_directory
 from mlflow_migration.common.session import open_job, run_command, tell
 from mlflow_migration.common.session import report_dir as report_directory

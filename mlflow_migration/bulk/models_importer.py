@@ -7,7 +7,6 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from mlflow_migration.bulk.experiments_importer import Imported, import_experiments_of
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FILE
-from mlflow_migration.bulk.rename_utils import rename
 from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
@@ -15,6 +14,7 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import model_dirs, read_model, read_models
+from mlflow_migration.common.rename_utils import rename
 from mlflow_migration.model.carriers import Arrived, Carriers
 from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.import_model import why_not_deleted

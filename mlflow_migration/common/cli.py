@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Protocol, Sequence
 
 import click
 
@@ -21,10 +21,7 @@ from mlflow_migration.client.errors import (
     describe,
 )
 from mlflow_migration.common import log, options
-from mlflow_migration.common.executor import Executor, any_busy
-from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.report import write_report
+from mlflow_migration.common.executor import any_busy
 from mlflow_migration.common.umbrella import ALL
 
 EXIT_OK, EXIT_BAD, EXIT_NOT_STARTED, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 1, 2, 130, 143
@@ -53,6 +50,7 @@ def command(
     name: str,
     *option_names: str,
     common: Sequence[str] = COMMON,
+    optional: Sequence[str] = (),
     help: Optional[str] = None,
     prints_data: bool = False,
 ) -> Callable[[Callable[..., int]], Command]:
@@ -64,6 +62,7 @@ def command(
     :param name: Name of the command, as in umbrella.ALL.
     :param option_names: Keys of options.OPTIONS, in the order of ``--help``.
     :param common: Keys of the options that come after these.
+    :param optional: Those of all of these that other commands can't do without, but this one can.
     :param help: Text of ``--help``; default is the command's line in umbrella.ALL.
     :param prints_data: What it prints on stdout is for programs, so messages go to stderr.
     """
@@ -79,7 +78,7 @@ def command(
         return Command(
             name,
             callback=callback,
-            params=[options.click_option(key) for key in keys],
+            params=[options.click_option(key, optional=key in optional) for key in keys],
             help=help or ALL[name].help,
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
         )
@@ -105,10 +104,33 @@ def echo(text: str) -> None:
         log.drop_stdout()
 
 
+class Account(Protocol):
+    """What tells how the work of a command ended, such as a ledger."""
+
+    stopped: Optional[str]
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything has been recorded."""
+
+    @property
+    def exit_status(self) -> int:
+        """That of the command."""
+
+    def stop(self, ex: BaseException) -> None:
+        """Take note that an error or the user ended the work before its end."""
+
+    def close(self) -> None:
+        """Write what is to be written."""
+
+    def summary(self) -> str:
+        """Return what the user is told."""
+
+
 def finish(
-    ledger: Ledger, work: Callable[[], object], *, show: bool = True, reports: Optional[ExportDir] = None
+    ledger: Account, work: Callable[[], object], *, show: bool = True, closed: Optional[Callable[[], object]] = None
 ) -> int:
-    """Do the work of a command under its ledger, close the ledger, write the report and show the summary.
+    """Do the work of a command under its ledger, close the ledger and show its summary.
 
     An error that ends the work is raised again if nothing had been recorded (the command could not start);
     else it goes into the summary. Objects that fail alone are no matter of this: the executor records them.
@@ -116,7 +138,7 @@ def finish(
     :param ledger: The ledger that the work records to.
     :param work: The work.
     :param show: Print the summary.
-    :param reports: The ledger's directory, for the report.
+    :param closed: What is to be done between the ledger's end and the summary; it must not raise.
     :return: Exit status.
     """
     try:
@@ -134,21 +156,12 @@ def finish(
     finally:
         try:
             ledger.close()
-            if reports is not None:
-                ledger.report = _report(reports)
+            if closed is not None:
+                closed()
         finally:
             if show and (ledger.begun or not ledger.stopped):
                 echo(ledger.summary())
     return ledger.exit_status
-
-
-def _report(directory: ExportDir) -> Optional[str]:
-    # by the executor, as nothing that goes wrong here may hide what the command did
-    outcome = Executor(1).gather(write_report, [directory])[0]
-    if outcome.error is not None:
-        _log.warning("The report is not written: %s", describe(outcome.error))
-        _log.debug("Where it arose:", exc_info=outcome.error)
-    return outcome.value
 
 
 def run_main(name: str, body: Callable[[], int]) -> NoReturn:

@@ -42,7 +42,7 @@ def envelope(
     if info:
         doc[ExportFields.INFO] = info
     doc[ExportFields.MLFLOW] = mlflow
-    text = _dumps(doc)
+    text = json_text(doc)
     if not raw:
         return text + b"\n"
     # the text ends in the closing braces of `mlflow` and of the whole
@@ -54,7 +54,8 @@ def envelope(
     return b"".join([*pieces, b"\n"])
 
 
-def _dumps(doc: Any) -> bytes:
+def json_text(doc: Any) -> bytes:
+    """Return a document as indented strict JSON."""
     try:
         text = orjson.dumps(doc, option=orjson.OPT_INDENT_2)
     except orjson.JSONEncodeError:
@@ -137,7 +138,7 @@ def write_document(directory: ExportDir, rel: str, doc: Mapping[str, Any]) -> No
     :param doc: The document.
     :raises ValueError: There is a NaN or an infinity outside of a string.
     """
-    directory.write_json(rel, _dumps(doc) + b"\n")
+    directory.write_json(rel, json_text(doc) + b"\n")
 
 
 def write_file(path: str, content: Any, file_type: Optional[str] = None) -> None:
@@ -149,7 +150,7 @@ def write_file(path: str, content: Any, file_type: Optional[str] = None) -> None
     """
     kind = _kind(path, file_type)
     if kind == "json":
-        data = _dumps(content) + b"\n"
+        data = json_text(content) + b"\n"
     elif kind == "yaml":
         import yaml
 

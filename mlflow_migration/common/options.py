@@ -171,7 +171,14 @@ OPTIONS: Dict[str, Option] = {
         "Directory to export to: local, dbfs:/ (on a cluster), /Volumes, s3://, gs:// or abfss://.",
         required=True,
     ),
-    "input_dir": Option(_WHERE, "Directory of an export to import from.", required=True),
+    "input_dir": Option(_WHERE, "Directory of an export to import from, or to verify.", required=True),
+    "depth": Option(
+        _WHICH,
+        "How closely is compared: which objects there are, what they have (sizes of artifacts too), or also all metric "
+        "points and the bytes of all artifacts.",
+        click.Choice(["counts", "metadata", "full"]),
+        "metadata",
+    ),
     "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),
     "run_id": Option(_WHICH, "Id of the source run.", required=True),
     "model_id": Option(_WHICH, "Id of the logged model.", required=True),
@@ -375,10 +382,11 @@ def _filled(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return value
 
 
-def click_option(key: str) -> click.Option:
+def click_option(key: str, optional: bool = False) -> click.Option:
     """Return the option for a click command.
 
     :param key: Its keyword, such as ``run_ids``.
+    :param optional: The command can do without, although others can't.
     :raises KeyError: No such option is declared.
     """
     option = OPTIONS[key]
@@ -387,7 +395,7 @@ def click_option(key: str) -> click.Option:
     return click.Option(
         [key, flag(key), *option.spellings],
         type=option.type,
-        required=option.required,
+        required=option.required and not optional,
         multiple=option.multiple,
         show_default=option.default is not None,
         callback=_join if option.multiple else _filled if option.required else None,

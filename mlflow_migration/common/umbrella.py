@@ -79,6 +79,9 @@ COMMANDS: Dict[str, Entry] = {
         "tools.list_model_versions_without_signatures", "List the model versions that have no signature."
     ),
     "find-artifacts": Entry("common.find_artifacts", "Find artifacts of a run by their name."),
+    "verify-migration": Entry(
+        "verify.verify_migration", "Tell whether a copy is whole: compare two servers, or a directory with one."
+    ),
     "make-report": Entry("common.make_report", "Make the report of the last command anew, from its ledger."),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }

@@ -10,7 +10,8 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.rights import check_registry_rights
-from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, two_registries, way_station
+from mlflow_migration.common.two_servers import two_registries
+from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
 from mlflow_migration.model.export_model import SCRIPT, selection_of
 from mlflow_migration.model.import_model import import_one_model
 from mlflow_migration.model.model_exporter import ModelExporter

@@ -15,14 +15,8 @@ from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.old_layouts import canonical_version
 from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.common.session import open_job, tell
-from mlflow_migration.copy.two_sides import (
-    export_half,
-    import_half,
-    run_copy,
-    two_registries,
-    two_servers,
-    way_station,
-)
+from mlflow_migration.common.two_servers import two_registries, two_servers
+from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
 from mlflow_migration.model.carriers import Source
 from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.model_importer import RegisteredModelImporter

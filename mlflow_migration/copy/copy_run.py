@@ -12,7 +12,8 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.session import open_job, tell
-from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, two_servers, way_station
+from mlflow_migration.common.two_servers import two_servers
+from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
 from mlflow_migration.run.export_run import export_one_run
 from mlflow_migration.run.export_run import settings_of as export_settings
 from mlflow_migration.run.import_run import import_one_run

@@ -1,16 +1,14 @@
-"""What copies share: two servers, a temporary directory, and one ledger for both halves."""
+"""What copies share: a temporary directory, and one ledger for both halves."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any, Callable, Iterator, Mapping, Optional, Tuple
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.registry import Registry
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
@@ -18,6 +16,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import report_dir, run_command
+from mlflow_migration.common.two_servers import two_servers
 
 
 class HalfLedger(Ledger):
@@ -72,50 +71,6 @@ def export_half(job: Job) -> Job:
 def import_half(job: Job) -> Job:
     """Return the job of the importing half: it tells what became of each object."""
     return replace(job, ledger=HalfLedger(job.ledger, lambda kind, status: True, lambda kind: False))
-
-
-@contextmanager
-def two_servers(
-    options: Mapping[str, Any], src_client: Any = None, dst_client: Any = None
-) -> Iterator[Tuple[Tracking, Tracking]]:
-    """Give source and destination of a copy.
-
-    :param options: ``src_mlflow_uri``, ``dst_mlflow_uri``, ``workers`` and ``dry_run`` of the command.
-    :param src_client: A given MlflowClient for the source.
-    :param dst_client: A given MlflowClient for the destination.
-    """
-    workers, dry_run = int(options.get("workers") or 8), bool(options.get("dry_run"))
-    with ExitStack() as stack:
-        both = [
-            stack.enter_context(
-                open_tracking(
-                    options.get(f"{side}_mlflow_uri"),
-                    side,
-                    two_sided=True,
-                    workers=workers,
-                    mlflow_client=client,
-                    dry_run=dry_run,
-                )  # fmt: skip
-            )
-            for side, client in (("src", src_client), ("dst", dst_client))
-        ]
-        yield both[0], both[1]
-
-
-@contextmanager
-def two_registries(
-    src: Tracking, dst: Tracking, options: Mapping[str, Any]
-) -> Iterator[Tuple[Registry, Registry]]:
-    """Give the model registries of source and destination.
-
-    :param options: ``src_registry_uri``, ``dst_registry_uri``, ``workers`` and ``dry_run`` of the command.
-    """
-    workers, dry_run = int(options.get("workers") or 8), bool(options.get("dry_run"))
-    with open_registry(src, options.get("src_registry_uri"), "src", two_sided=True, workers=workers) as first:
-        with open_registry(
-            dst, options.get("dst_registry_uri"), "dst", two_sided=True, workers=workers, dry_run=dry_run
-        ) as second:
-            yield first, second
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
@@ -14,7 +15,7 @@ from tests.support.make_models import Models, numbers_of
 from tests.support.moves import Counts, counts_of, runs_of
 from tests.support.reports import records
 from tests.support.scripts import Result
-from tests.support.servers import Server
+from tests.support.servers import PROJECT, Server
 
 FIXTURES = {"2.9": "server_29", "2.22": "server_222"}
 
@@ -137,6 +138,35 @@ def test_renamed_deleted_and_broken(bulk: Bulk) -> None:
     bulk.load(*renamed, "--delete-model", status=1)  # the one that the source does not have is still listed as failed
     for name in names:
         assert bulk.differences(name, f"new {name}") == []
+
+
+def test_a_directory_of_the_earlier_tool(bulk: Bulk) -> None:
+    """Written by its export-all on a server of MLflow 2.22; entries of its list are repeated, as in old exports."""
+    shutil.copytree(PROJECT / "tests/data/old_layouts/mlflow_export_import_1_2_0_bulk", bulk.home / "out")
+    new = {name: f"{bulk.start} {name}" for name in ("first", "second")}
+    (bulk.home / "renames.csv").write_text("".join(f"{old},{name}\n" for old, name in new.items()), encoding="utf-8")
+    renamed = ("--model-rename-file", bulk.home / "renames.csv", "--experiment-rename-file", bulk.home / "renames.csv")
+    command = ("import-all", "--input-dir", bulk.home / "out", "--report-dir", bulk.report, *renamed)
+    runs = len(list((bulk.home / "out").rglob("run.json")))
+    for status in ("copied", "unchanged"):
+        done = counts_of(bulk.script(*command, env={"MLFLOW_TRACKING_URI": bulk.dst.uri}))
+        assert done == {
+            "experiment": {status: 2}, "run": {status: runs}, "registered_model": {status: 2},
+            "model_version": {status: 10},
+        }  # fmt: skip
+    rest = RegistryRest(bulk.dst.uri)
+    for old, name in new.items():
+        doc = json.loads((bulk.home / "out" / "models" / old / "model.json").read_text())["mlflow"]["registered_model"]
+        there = rest.versions(name)
+        assert [v["version"] for v in there] == [v["version"] for v in sorted(doc["versions"], key=_number)]
+        for version in there:
+            files = rest.files(rest.download_uri(name, version["version"]))
+            whole_root = "artifacts" in version["source"].split("/")[-1]
+            assert {"MLmodel", "data/model.bin"} <= files.keys() or whole_root, (version, files)
+
+
+def _number(version: Dict[str, Any]) -> int:
+    return int(version["version"])
 
 
 def _of(path: Path, experiment_id: str) -> bool:

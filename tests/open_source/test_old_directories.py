@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 
 import pytest
 
+from mlflow_migration.verify.verify_migration import verify_migration
 from tests.support.compare import MODEL_KEY, PARENT, RUN_KEY
 from tests.support.moves import counts_of
 from tests.support.reports import statuses
@@ -260,6 +261,11 @@ def test_experiments(layout: str, imports: Imports) -> None:
     if lacking:
         counts = imports.counts(directory, "--accept-loss", "runs")
         assert counts["run"] == {"unchanged": len(old), "skipped": len(lacking)}
+    options = {"input_dir": str(directory), "report_dir": str(imports.reports), "depth": "full"}
+    for report in (verify_migration(dst_mlflow_uri=imports.rest.uri, **options), verify_migration(**options)):
+        found = {kind: sum(row.values()) - row["same"] for kind, row in report["counts"].items()}
+        assert {kind: number for kind, number in found.items() if number} == ({"run": len(lacking)} if lacking else {})
+        assert report["counts"].get("run", {"same": 0})["same"] == len(old)
 
 
 def test_runs_alone(imports: Imports) -> None:

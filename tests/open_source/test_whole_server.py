@@ -83,3 +83,18 @@ def test_everything_arrives_once(
     assert {status for kind, counts in run(run_script, src, *export, *all_of_it).items() for status in counts} <= {
         "unchanged", "copied"
     }  # fmt: skip
+    # what verifies knows nothing of how it was moved
+
+    def verify(*args: Any, status: int = 0) -> str:
+        return run_script("verify-migration", "--depth", "full", *args, check=status).stdout
+
+    to = ("--dst-mlflow-uri", dst.uri, "--report-dir", tmp_path / "report", *all_of_it)
+    kinds = ("experiment", "run", "logged_model", "registered_model", "model_version", "prompt", "prompt_version")
+    for source in (("--src-mlflow-uri", src.uri), ("--input-dir", tmp_path / "out")):
+        rows = {words[0]: words[1:] for words in map(str.split, verify(*source, *to).splitlines()) if words}
+        assert all(rows[kind][0] == rows[kind][1] != "0" for kind in kinds), rows
+    alone = ("--input-dir", tmp_path / "out", "--report-dir", tmp_path / "alone")
+    verify(*alone)
+    some = next((tmp_path / "out" / "experiments").rglob("model.bin"))
+    some.write_bytes(b"x" * some.stat().st_size)
+    assert "model.bin" in verify(*alone, status=1)

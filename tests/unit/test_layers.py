@@ -18,6 +18,7 @@ BELOW = {
     "model_version": {"model", "run", "logged_model", "common", "client"},
     "prompt": {"model", "run", "logged_model", "common", "client"},
     "bulk": {"prompt", "model", "experiment", "run", "logged_model", "common", "client"},
+    "verify": {"common", "client"},
     "tools": {"model", "run", "logged_model", "common", "client"},
     "copy": {"model_version", "model", "experiment", "run", "logged_model", "common", "client"},
 }

@@ -366,6 +366,10 @@ def arguments(server, tmp_path, monkeypatch):
             ["--input-dir", bulk, "--output-dir", tmp_path / "out2", "--src-model", "m", "--dst-model", "n"],
         ],
         "rewrite_export": [["--input-dir", bulk, "--custom-rewriters-module", tmp_path / "rewriters.py"]],
+        "verify-migration": [
+            [*both[:3], server.uri.replace("127.0.0.1", "localhost"), "--prompts", "prompt"],
+            ["--input-dir", tmp_path / "prompts", "--report-dir", tmp_path / "out"],
+        ],
         "make-report": [["--report-dir", tmp_path / "reports"]],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }

@@ -119,6 +119,7 @@ FUNCTIONS = {
         "copy_stages_and_aliases=False copy_lineage_tags=False verbose=False"
     ),
     "copy.copy_run._copy": "src_run_id dst_experiment_name src_client=None dst_client=None",
+    "verify.verify_migration.verify_migration": "src_mlflow_uri=None dst_mlflow_uri=None",
     "client.client_utils.create_http_client": "client model_name=None",
     "client.client_utils.create_dbx_client": "client",
     "client.client_utils.create_mlflow_client": "",
@@ -198,10 +199,12 @@ OPTIONS = {
     "find-artifacts": "run-id! path target! max-level",
     "filter_one_model": "input-dir! output-dir! src-model! dst-model dst-experiment",
     "rewrite_export": "input-dir! custom-rewriters-module!",
+    "verify-migration": "src-mlflow-uri dst-mlflow-uri src-registry-uri dst-registry-uri input-dir experiments models "
+    "prompts experiment-rename-file model-rename-file depth export-deleted-runs? report-dir",
     "make-report": "report-dir",
     "http-client": "api resource! method params data output-file",
 }
-DEFAULTS = {"mlmodel_fix": True, "use_threads": None, "api": "mlflow", "method": "GET"}
+DEFAULTS = {"mlmodel_fix": True, "depth": "metadata", "use_threads": None, "api": "mlflow", "method": "GET"}
 
 
 def found(path: str) -> Any:

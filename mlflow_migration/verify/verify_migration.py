@@ -1,0 +1,402 @@
+"""Tells whether a copy is whole: server against server, a directory against a server, or a directory by itself.
+
+It only reads. It shares no code with what imports write and compare.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
+
+from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.common.artifacts import ArtifactFilter
+from mlflow_migration.common.cli import command, finish
+from mlflow_migration.common.executor import Outcome
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.rename_utils import get_renames, rename
+from mlflow_migration.common.rights import check_registry_rights, check_rights
+from mlflow_migration.common.selection import choose_names, wanted_names
+from mlflow_migration.common.session import input_dir as existing_dir
+from mlflow_migration.common.session import open_job, report_dir
+from mlflow_migration.common.two_servers import two_registries, two_servers
+from mlflow_migration.verify.compare import How
+from mlflow_migration.verify.directory_check import DirectoryCheck
+from mlflow_migration.verify.directory_side import DirectorySide
+from mlflow_migration.verify.experiment_verifier import ExperimentVerifier
+from mlflow_migration.verify.links import Links
+from mlflow_migration.verify.objects import EXPERIMENT, MODEL, PROMPT, Thing
+from mlflow_migration.verify.registry_verifier import RegistryVerifier
+from mlflow_migration.verify.report import Report
+from mlflow_migration.verify.server_side import ServerSide
+
+Names = Union[str, Sequence[str], None]
+_WORDS = {MODEL: "registered model", PROMPT: "prompt"}
+_DELETED_EXPERIMENT = "deleted at the source, without a copy; --export-deleted-experiments counts them as missing"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which objects of the source are compared, and what they are called at the destination.
+
+    :param experiments: Names or ids, beginnings with ``*``, ``all``, or a .txt file. None is none, unless all three
+        are None: then everything is compared.
+    :param models: Names of registered models, likewise.
+    :param prompts: Names of prompts, likewise.
+    :param experiment_renames: What replaces which beginning of an experiment's name.
+    :param model_renames: The same for registered models.
+    """
+
+    experiments: Names = None
+    models: Names = None
+    prompts: Names = None
+    experiment_renames: Mapping[str, str] = field(default_factory=dict)
+    model_renames: Mapping[str, str] = field(default_factory=dict)
+
+    def wanted(self, given: Names) -> List[str]:
+        """Return the names of one kind; empty if none is wanted."""
+        if given is None:
+            return ["all"] if (self.experiments, self.models, self.prompts) == (None, None, None) else []
+        return wanted_names(given)
+
+
+class Verifier:
+    """Compares a source with a destination.
+
+    :param job: Threads and progress.
+    :param src: The source.
+    :param dst: The destination.
+    :param id_maps: What imports have written about the destination.
+    :param selection: What is compared.
+    :param how: How it is compared.
+    :param report: Gets the results.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        src: Any,
+        dst: ServerSide,
+        id_maps: Sequence[IdMap],
+        selection: Selection,
+        how: How,
+        report: Report,
+    ) -> None:
+        self._job, self._src, self._dst, self._how, self._report = job, src, dst, how, report
+        self._selection = selection
+        self._links = Links(src, dst, id_maps)
+        self._experiments = ExperimentVerifier(job, src, dst, self._links, how, report)
+        self._names: Optional[Dict[str, str]] = None
+
+    def verify(self) -> None:
+        """Compare everything that is selected.
+
+        :raises BadInput: What is selected is not at the source, or source and destination are the same.
+        """
+        experiments = self._chosen_experiments()
+        models = self._chosen(self._selection.models, self._src.models(), _WORDS[MODEL])
+        prompts = self._chosen(self._selection.prompts, self._src.prompts(), _WORDS[PROMPT])
+        loose = isinstance(self._src, DirectorySide) and bool(self._src.parts.loose)
+        self._job.progress.add_total(len(models) + len(prompts))
+        pairs = [(src, dst) for src in experiments for dst in self._copies(src)]
+        for _, dst in pairs:
+            self._experiments.index(dst.id)
+        for outcome in map(self._guarded, pairs):
+            if outcome.error is not None:
+                self._report.broken(outcome.item[0], outcome.error)
+        if loose:
+            self._experiments.loose()
+        registry = RegistryVerifier(
+            self._job, self._src, self._dst, self._links, self._how, self._report, self._experiments.compared,
+            self._experiment_ids,
+        )  # fmt: skip
+        for kind, names in ((MODEL, models), (PROMPT, prompts)):
+            for name in names:
+                self._registered(registry, kind, name)
+        if not (self._report.begun or experiments or models or prompts):
+            raise BadInput(f"{self._src.uri} has nothing to compare.")
+
+    def _guarded(self, pair: Tuple[Thing, Thing]) -> Outcome[Tuple[Thing, Thing], None]:
+        """Compare an experiment; if its runs can't even be listed, the others are compared nevertheless."""
+        return self._job.executor.gather(lambda item: self._experiments.experiment(*item), [pair])[0]
+
+    def _registered(self, registry: RegistryVerifier, kind: str, name: str) -> None:
+        new_names = self._new_names(kind, name)
+        if name in new_names and self._is_one_registry():
+            raise BadInput(f"Source and destination are the same {_WORDS[kind]} '{name}' of one server.")
+        for outcome in self._job.executor.gather(lambda new: registry.registered(kind, name, new), new_names):
+            if outcome.error is not None:
+                self._report.broken(Thing(kind, name), outcome.error)
+
+    def _is_one_registry(self) -> bool:
+        return isinstance(self._src, ServerSide) and self._src.registry_identity == self._dst.registry_identity
+
+    # -- what is compared with what -----------------------------------------------------------------------------
+
+    def _chosen(self, given: Names, names: Iterable[str], what: str) -> List[str]:
+        wanted = self._selection.wanted(given)
+        if not wanted:
+            return []
+        chosen, unknown = choose_names(wanted, names)
+        if unknown:
+            raise BadInput(f"{self._src.uri} has no {what} '{unknown[0]}'.")
+        return chosen
+
+    def _chosen_experiments(self) -> List[Thing]:
+        wanted = self._selection.wanted(self._selection.experiments)
+        if not wanted:
+            return []
+        there: List[Thing] = []
+        for experiment in self._src.experiments():
+            if experiment.error is None:
+                there.append(experiment)
+            else:
+                self._report.missing(experiment)
+        names = {experiment.id: experiment.name for experiment in there}
+        by_name = [names.get(name, name) if name not in names.values() else name for name in wanted]
+        chosen = set(self._chosen(by_name, names.values(), "experiment"))
+        return [experiment for experiment in there if experiment.name in chosen]
+
+    def _copies(self, src: Thing) -> List[Thing]:
+        """Return the copies of an experiment; that there is none is recorded."""
+        found = [self._dst.experiment_by_id(dst_id) for dst_id in sorted(self._experiment_ids(src.id, src.name))]
+        copies = [dst for dst in found if dst is not None]
+        if any(dst.id == src.id for dst in copies) and getattr(self._src, "identity", "") == self._dst.identity:
+            raise BadInput(f"Source and destination are the same experiment '{src.name}' of the same server.")
+        if not copies and src.deleted and not self._how.deleted_experiments:
+            self._report.leave_out(EXPERIMENT, _DELETED_EXPERIMENT)
+        elif not copies:
+            self._report.missing(src)
+        return copies
+
+    def _experiment_ids(self, src_id: str, name: Optional[str]) -> Set[str]:
+        """Return the ids that an experiment of the source has at the destination."""
+        if name is not None and self._selection.experiment_renames:
+            there = self._dst.experiment_by_name(rename(name, self._selection.experiment_renames, "experiment"))
+            return {there.id} if there else set()
+        if name is None:
+            if self._names is None:
+                self._names = {one.id: one.name for one in self._src.experiments()}
+            name = self._names.get(src_id)
+        known = {
+            str(entry["dst_id"])
+            for entry in self._links.entries(EXPERIMENT)
+            if entry.get("source") == src_id and (entry.get("original") or {}).get("name", name) == name
+        }
+        known = {dst_id for dst_id in known if self._dst.experiment_by_id(dst_id) is not None}
+        if known or name is None:
+            return known
+        there = self._dst.experiment_by_name(name)
+        return {there.id} if there else set()
+
+    def _new_names(self, kind: str, name: str) -> List[str]:
+        """Return the names of the copies of a registered model or prompt."""
+        if kind == MODEL and self._selection.model_renames:
+            return [rename(name, self._selection.model_renames, "model")]
+        known = {
+            str(entry["experiment_id"]).partition(":/")[2]
+            for entry in self._links.entries(kind)
+            if entry["src_id"] == name
+        }
+        return sorted(known) or [name]
+
+
+def verify(
+    job: Job,
+    src: Tuple[Any, Any],
+    dst: Tuple[Any, Any],
+    *,
+    selection: Optional[Selection] = None,
+    how: Optional[How] = None,
+    id_maps: Sequence[IdMap] = (),
+    report: Report,
+) -> Dict[str, Any]:
+    """Compare two servers that are open; for tools that verify what they have copied.
+
+    :param job: Threads and progress; its ledger gets nothing.
+    :param src: Tracking server and registry of the source.
+    :param dst: Those of the destination.
+    :param selection: What is compared; default is everything.
+    :param how: How it is compared.
+    :param id_maps: What imports have written about the destination.
+    :param report: Gets the results; who has made it closes it, which writes its files.
+    :return: The report.
+    :raises BadInput: What is selected is not at the source.
+    """
+    sides = [ServerSide(tracking, registry, job.executor) for tracking, registry in (src, dst)]
+    report.begin(source=sides[0].uri, destination=sides[1].uri)
+    Verifier(job, sides[0], sides[1], id_maps, selection or Selection(), how or How(), report).verify()
+    return report.document()
+
+
+def _how(options: Mapping[str, Any]) -> How:
+    chosen = ArtifactFilter(
+        tuple(options.get("include_artifacts") or ()),
+        tuple(options.get("exclude_artifacts") or ()),
+        options.get("max_artifact_size"),
+    )
+    return How(
+        options.get("depth") or "metadata",
+        bool(options.get("export_deleted_runs")),
+        bool(options.get("export_deleted_experiments")),
+        chosen,
+        options.get("mlmodel_fix") is not False,
+        bool(options.get("use_src_user_id")),
+    )
+
+
+def _selection(options: Mapping[str, Any]) -> Selection:
+    return Selection(
+        options.get("experiments"),
+        options.get("models"),
+        options.get("prompts"),
+        get_renames(options.get("experiment_rename_file")),
+        get_renames(options.get("model_rename_file")),
+    )
+
+
+def _work(job: Job, options: Mapping[str, Any], reports: Optional[ExportDir], report: Report) -> None:
+    """Open both sides and compare them."""
+    selection, how = _selection(options), _how(options)
+    if not options.get("input_dir"):
+        with two_servers({**options, "dry_run": True}) as servers, two_registries(
+            *servers, {**options, "dry_run": True}
+        ) as registries:
+            for tracking, registry in zip(servers, registries):
+                _check(job, tracking, registry, options)
+            id_maps = _id_maps(servers[1].identity, reports)
+            _tell(job, report)
+            verify(
+                job, (servers[0], registries[0]), (servers[1], registries[1]), selection=selection, how=how,
+                id_maps=id_maps, report=report,
+            )  # fmt: skip
+        return
+    if options.get("src_mlflow_uri") or options.get("src_registry_uri"):
+        raise BadInput("Give --input-dir or --src-mlflow-uri, not both: the source is a directory or a server.")
+    directory = existing_dir(str(options["input_dir"]))
+    side = DirectorySide(directory, job.executor, how.depth == "full")
+    if not options.get("dst_mlflow_uri"):
+        report.begin(directory=side.uri)
+        DirectoryCheck(job, side, how.depth, report).check()
+        return
+    with ExitStack() as stack:
+        workers = int(options.get("workers") or 8)
+        tracking = stack.enter_context(
+            open_tracking(options["dst_mlflow_uri"], "dst", two_sided=True, workers=workers, dry_run=True)
+        )
+        registry = stack.enter_context(
+            open_registry(
+                tracking, options.get("dst_registry_uri"), "dst", two_sided=True, workers=workers, dry_run=True
+            )
+        )
+        _check(job, tracking, registry, options)
+        _tell(job, report)
+        report.begin(source=side.uri, destination=tracking.uri)
+        dst = ServerSide(tracking, registry, job.executor)
+        id_maps = _id_maps(tracking.identity, reports, directory)
+        Verifier(job, side, dst, id_maps, selection, how, report).verify()
+
+
+def _check(job: Job, tracking: Any, registry: Any, options: Mapping[str, Any]) -> None:
+    require_admin = bool(options.get("require_admin"))
+    check_rights(tracking, job.ledger, require_admin, "read")
+    check_registry_rights(registry, job.ledger, require_admin, "read")
+
+
+def _tell(job: Job, report: Report) -> None:
+    for note in job.ledger.notes:
+        report.note(note)
+
+
+def _id_maps(identity: str, *directories: Optional[ExportDir]) -> List[IdMap]:
+    return [IdMap(directory, identity, writable=False) for directory in directories if directory is not None]
+
+
+def _run(options: Mapping[str, Any], *, show: bool) -> Report:
+    reports = report_dir(options.get("report_dir"), None)
+    report = Report(reports, options)
+
+    def work() -> None:
+        with open_job(Ledger(None, "verify-migration", options), "objects", options) as job:
+            _work(job, options, reports, report)
+
+    finish(report, work, show=show)
+    return report
+
+
+def verify_migration(
+    src_mlflow_uri: Optional[str] = None,
+    dst_mlflow_uri: Optional[str] = None,
+    *,
+    src_registry_uri: Optional[str] = None,
+    dst_registry_uri: Optional[str] = None,
+    input_dir: Optional[str] = None,
+    experiments: Names = None,
+    models: Names = None,
+    prompts: Names = None,
+    experiment_renames: Union[None, str, Mapping[str, str]] = None,
+    model_renames: Union[None, str, Mapping[str, str]] = None,
+    depth: str = "metadata",
+    export_deleted_runs: bool = False,
+    export_deleted_experiments: bool = False,
+    include_artifacts: Sequence[str] = (),
+    exclude_artifacts: Sequence[str] = (),
+    max_artifact_size: Optional[int] = None,
+    mlmodel_fix: bool = True,
+    use_src_user_id: bool = False,
+    require_admin: bool = False,
+    report_dir: Optional[str] = None,
+    workers: int = 8,
+) -> Dict[str, Any]:
+    """Tell whether a copy is whole.
+
+    :param src_mlflow_uri: Source server or local store.
+    :param dst_mlflow_uri: Destination server or local store; without it ``input_dir`` is checked by itself.
+    :param src_registry_uri: Server with the source's registry; default is the source.
+    :param dst_registry_uri: Server with the destination's registry; default is the destination.
+    :param input_dir: Directory of an export, instead of a source server.
+    :param experiments: Names or ids of experiments, a list or as the option takes them. Where none of the three is
+        given, everything is compared; else only what is given.
+    :param models: Names of registered models.
+    :param prompts: Names of prompts.
+    :param experiment_renames: What replaces which beginning of an experiment's name, or a file with that.
+    :param model_renames: The same for registered models.
+    :param depth: ``counts``, ``metadata`` or ``full``.
+    :param export_deleted_runs: Deleted runs count as missing if they have no copy.
+    :param export_deleted_experiments: So do deleted experiments.
+    :param include_artifacts: Only artifacts whose path matches one of these globs are compared.
+    :param exclude_artifacts: None whose path matches one of these.
+    :param max_artifact_size: None above this size in bytes.
+    :param mlmodel_fix: MLmodel files are expected to have the new ids.
+    :param use_src_user_id: The tag ``mlflow.user`` is expected to be the source run's user.
+    :param require_admin: Don't start unless the credentials are known to see everything.
+    :param report_dir: Directory of the report and of the id map; default ``mlflow-migration-report``.
+    :param workers: Number of requests at a time, at most.
+    :return: The report, as ``verification.json`` has it.
+    :raises BadInput: It could not start.
+    """
+    options = dict(locals())
+    options["experiment_rename_file"] = options.pop("experiment_renames")
+    options["model_rename_file"] = options.pop("model_renames")
+    return _run({**options, "quiet": True}, show=False).document()
+
+
+@command(
+    "verify-migration", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "input_dir",
+    "experiments", "models", "prompts", "experiment_rename_file", "model_rename_file",
+    "depth", "export_deleted_runs", "export_deleted_experiments", "include_artifacts", "exclude_artifacts",
+    "max_artifact_size", "mlmodel_fix", "use_src_user_id", "require_admin",
+    common=("report_dir", "workers", "use_threads", "quiet", "verbose"),
+    optional=("input_dir", "experiments", "models", "prompts"),
+)  # fmt: skip
+def main(**options: Any) -> int:
+    """Run the console script."""
+    return _run(options, show=True).exit_status
+
+
+if __name__ == "__main__":
+    main()
