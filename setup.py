@@ -41,6 +41,7 @@ SCRIPTS = {
     "list-model-versions-without-signatures": "tools.list_model_versions_without_signatures",
     "find-artifacts": "common.find_artifacts",
     "verify-migration": "verify.verify_migration",
+    "make-report": "common.make_report",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",
 }
@@ -101,6 +102,7 @@ setup(
         "Programming Language :: Python :: 3",
     ],
     packages=find_packages(include=["mlflow_migration", "mlflow_migration.*"]),
+    package_data={"mlflow_migration.common": ["report_page.html", "report_page.js"]},
     python_requires=">=3.8",
     install_requires=[
         "mlflow-skinny>=2.9",

@@ -127,7 +127,9 @@ class Account(Protocol):
         """Return what the user is told."""
 
 
-def finish(ledger: Account, work: Callable[[], object], *, show: bool = True) -> int:
+def finish(
+    ledger: Account, work: Callable[[], object], *, show: bool = True, closed: Optional[Callable[[], object]] = None
+) -> int:
     """Do the work of a command under its ledger, close the ledger and show its summary.
 
     An error that ends the work is raised again if nothing had been recorded (the command could not start);
@@ -136,6 +138,7 @@ def finish(ledger: Account, work: Callable[[], object], *, show: bool = True) ->
     :param ledger: The ledger that the work records to.
     :param work: The work.
     :param show: Print the summary.
+    :param closed: What is to be done between the ledger's end and the summary; it must not raise.
     :return: Exit status.
     """
     try:
@@ -153,6 +156,8 @@ def finish(ledger: Account, work: Callable[[], object], *, show: bool = True) ->
     finally:
         try:
             ledger.close()
+            if closed is not None:
+                closed()
         finally:
             if show and (ledger.begun or not ledger.stopped):
                 echo(ledger.summary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Tuple
@@ -23,6 +24,7 @@ _EXPLAINED = {"failed": "Not whole", "incomplete": "Not whole", "differs": "Left
 _SIDES = {"read": "From", "write": "To"}
 _SHOWN = 20
 _INTERRUPTED = "interrupted"
+_SECONDS_BETWEEN_PROGRESS = 1.0
 
 
 class Ledger:
@@ -47,6 +49,7 @@ class Ledger:
         self.counts: Dict[str, Dict[str, int]] = {}
         self.notes: List[str] = []
         self.path: Optional[str] = None
+        self.report: Optional[str] = None
         self.stopped: Optional[str] = None
         self._servers: Dict[str, str] = {}
         self._under_way = False
@@ -57,6 +60,8 @@ class Ledger:
         self._skipped: Counter[Tuple[str, str]] = Counter()
         self._amounts: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
+        self._phase = ""
+        self._began = self._told = time.monotonic()
         self._lock = threading.Lock()
         self._file: Optional[AppendLog] = None
         if directory is None:
@@ -127,6 +132,7 @@ class Ledger:
             elif status in self._reasons and len(self._reasons[status]) < _SHOWN:
                 self._reasons[status].append(_explain(kind, status, src_id, name, reason, losses))
             self._write(line)
+            self._progress()
 
     def accepts(self, loss: str) -> bool:
         """Tell whether the user accepts this kind of loss."""
@@ -161,6 +167,14 @@ class Ledger:
         """
         with self._lock:
             self._amounts.update(amounts)
+            self._progress()
+
+    def phase(self, name: str) -> None:
+        """Write that another part of the work begins, and the former ends; the same name again is nothing new."""
+        with self._lock:
+            if name != self._phase:
+                self._phase = name
+                self._write({"event": "phase", "time": _now(), "name": name})
 
     def stop(self, ex: BaseException) -> None:
         """Write that an error or the user ended the work before its end: the exit status is 1."""
@@ -199,7 +213,8 @@ class Ledger:
             if self._file is None:
                 return
             end: Dict[str, Any] = {"event": "end", "time": _now(), "command": self.command}
-            end.update(counts=self.counts, carried=dict(self._amounts), exit_status=self.exit_status)
+            end.update(counts=self.counts, found=dict(self._expected), carried=dict(self._amounts))
+            end["exit_status"] = self.exit_status
             if self.stopped:
                 end["stopped"] = self.stopped
             if self.unreconciled:
@@ -218,22 +233,24 @@ class Ledger:
         """Return the counts as a plain-text table, then why objects are not whole."""
         lines = [f"{self.command}: nothing was written; this is what would be done" if self._dry_run else self.command]
         lines += [f"{word}: {self._servers[action]}" for action, word in _SIDES.items() if action in self._servers]
-        lines += [f"Note: {_printable(note)}" for note in self.notes]
+        lines += [f"Note: {printable(note)}" for note in self.notes]
         lines += [""] + self._table() + self._carried()
         if self._losses:
             lines += ["", "Accepted losses: " + ", ".join(f"{kind} of {n}" for kind, n in sorted(self._losses.items()))]
         if self._skipped:
             lines += ["", "Skipped:"]
-            lines += [f"  {n} {kind}: {_printable(why)}" for (kind, why), n in self._skipped.most_common(_SHOWN)]
+            lines += [f"  {n} {kind}: {printable(why)}" for (kind, why), n in self._skipped.most_common(_SHOWN)]
         lines += self._explanations()
         if self.stopped:
             left = f" Not done: {', '.join(self._left())}." if self._left() else ""
             lines.append("")
-            lines.append(f"Stopped early: {_printable(self.stopped).rstrip('.')}.{left} Repeat the command to go on.")
+            lines.append(f"Stopped early: {printable(self.stopped).rstrip('.')}.{left} Repeat the command to go on.")
         else:
             lines += [f"The counts do not reconcile: {text}." for text in self.unreconciled]
         if self.path:
-            lines += ["", f"Details: {redact(self.path)}"]
+            lines.append("")
+            lines += [f"Report: {redact(self.report)}"] if self.report else []
+            lines.append(f"Details: {redact(self.path)}")
         return "\n".join(lines)
 
     def _left(self) -> List[str]:
@@ -274,6 +291,16 @@ class Ledger:
         lines = ["", f"Carried: {artifacts:,} artifacts ({megabytes(size)} MB), {points:,} points of metrics"]
         return lines + [f"Kept: {gone:,} artifacts that the source no longer has"] * bool(gone)
 
+    def _progress(self) -> None:
+        # ever more seldom, so that a day has not many more lines than an hour
+        now = time.monotonic()
+        if self._file is None or now - self._told < max(_SECONDS_BETWEEN_PROGRESS, (now - self._began) / 100):
+            return
+        self._told = now
+        done = {kind: sum(of_kind.values()) for kind, of_kind in self.counts.items()}
+        amounts = {"found": dict(self._expected), "done": done, "carried": dict(self._amounts)}
+        self._write({"event": "progress", "time": _now(), **amounts})
+
     def _write(self, line: Dict[str, Any]) -> None:
         if self._file is None:
             return
@@ -288,12 +315,13 @@ def _explain(
 ) -> str:
     who = " ".join(part for part in (kind, src_id, f"({name})" if name else None) if part)
     why = reason or (f"lacks {', '.join(losses)}" if losses else "")
-    return _printable(f"{who}: {status}: {why}" if why else f"{who}: {status}")
+    return printable(f"{who}: {status}: {why}" if why else f"{who}: {status}")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return the text without control characters."""
     # names come from servers: a terminal must not obey what is in them
-    return "".join(char if char.isprintable() else " " for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
 
 
 def _now() -> str:

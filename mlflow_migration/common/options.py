@@ -362,8 +362,8 @@ OPTIONS: Dict[str, Option] = {
     "use_threads": Option(_RUN, "False is the same as --workers 1.", BOOL),
     "report_dir": Option(
         _RUN,
-        "Directory for ledger.jsonl. Default: an export's directory; for an import its directory if writable; "
-        "else ./mlflow-migration-report.",
+        "Directory for ledger.jsonl and the report. Default: an export's directory; for an import its directory if "
+        "writable; else ./mlflow-migration-report.",
     ),
     "quiet": Option(_RUN, "No progress, and only warnings and the summary.", BOOL, False),
     "verbose": Option(_RUN, "Show details, and where in the code an error arose.", BOOL, False),

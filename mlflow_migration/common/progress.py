@@ -82,7 +82,7 @@ class Progress:
             of_total = f" of {megabytes(self.total_bytes)}" if self.total_bytes else ""
             parts.append(f"{megabytes(self.done_bytes)}{of_total} MB")
         if rate and self.total > self.done:
-            parts.append(f"{_duration((self.total - self.done) / rate)} left")
+            parts.append(f"{duration((self.total - self.done) / rate)} left")
         return ", ".join(parts)
 
     def _draw(self, at_once: bool = False) -> None:
@@ -120,7 +120,8 @@ def megabytes(number: int) -> str:
     return f"{number / 2**20:,.1f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds in words, such as ``5 min``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import Any, Callable, Iterator, Mapping, Optional
 
-from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import finish
 from mlflow_migration.common.executor import Executor
@@ -14,6 +14,7 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import LEDGER_FILE, Ledger
 from mlflow_migration.common.progress import Progress
+from mlflow_migration.common.report import REPORT_FILES, write_report
 
 REPORT_DIR = "mlflow-migration-report"
 
@@ -95,16 +96,31 @@ def run_command(
         with open_job(ledger, title, options) as job:
             work(job)
 
+    def report() -> None:
+        if directory is not None:
+            ledger.report = _report(directory)
+
     try:
-        return finish(ledger, body)
+        return finish(ledger, body, closed=report)
     except MlflowExportImportException:
         if directory is not None and is_new and not ledger.begun:
             _remove(directory)
         raise
 
 
+def _report(directory: ExportDir) -> Optional[str]:
+    # by the executor, as nothing that goes wrong here may hide what the command did
+    outcome = Executor(1).gather(write_report, [directory])[0]
+    if outcome.error is not None:
+        _log.warning("The report is not written: %s", describe(outcome.error))
+        _log.debug("Where it arose:", exc_info=outcome.error)
+    return outcome.value
+
+
 def _remove(directory: ExportDir) -> None:
     """Remove a new directory again, as the command could not start; what else is in it stays."""
+    for name in (LEDGER_FILE, *REPORT_FILES):
+        with suppress(OSError):
+            os.unlink(os.path.join(directory.path, name))
     with suppress(OSError):
-        os.unlink(os.path.join(directory.path, LEDGER_FILE))
         os.rmdir(directory.path)

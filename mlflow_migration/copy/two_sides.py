@@ -49,6 +49,10 @@ class HalfLedger(Ledger):
         """Note for the whole."""
         self._whole.note(text, **details)
 
+    def phase(self, name: str) -> None:
+        """Begin a part of the whole."""
+        self._whole.phase(name)
+
     def expect(self, kind: str, n: int) -> None:
         """Expect for the whole, if that counts there."""
         if self._expects(kind):

@@ -109,6 +109,7 @@ def export_models(
     ids: List[str] = []
     foreign: List[str] = []
     left_out: List[str] = []
+    job.ledger.phase("exporting logged models")
     matching = matching_models(tracking, experiment_id, settings.where)
 
     def takes(model: Json) -> bool:

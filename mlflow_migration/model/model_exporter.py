@@ -203,6 +203,7 @@ class ModelExporter:
             v.run["info"]["run_id"]: v.run["info"].get("artifact_uri") or "" for v in versions if v.run is not None
         }
         runs = {run_id: uri for run_id, uri in found.items() if run_id in carried.runs}
+        self._job.ledger.phase("exporting model versions")
         for outcome in self._job.executor.gather(
             lambda v: self._own_copy(v, runs, carried.models, found, work.directory), versions
         ):

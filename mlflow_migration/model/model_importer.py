@@ -231,6 +231,7 @@ class RegisteredModelImporter:
             self._job.failed(self._kind.model, self._doc["model"]["name"], ex)
 
     def _import_versions(self, carriers: Sources) -> None:
+        self._job.ledger.phase(f"importing {self._kind.version.replace('_', ' ')}s")
         stopped: Optional[Exception] = None
         behind = ""
         lacking = [] if self._job.ledger.accepts("versions") else sorted(map(int, self._doc.get("lacking", ())))

@@ -60,6 +60,7 @@ class PromptExporter:
         :return: That: ``registered_model``, ``experiments``, ``versions`` (numbers) and, if some failed, ``info``.
         """
         name, kind = prompt["name"], "prompt_version"
+        self._job.ledger.phase("exporting prompts")
         there = self.versions(name)
         chosen = [version for version in there if not only or str(version["version"]) in only]
         self._job.ledger.expect(kind, len(chosen))

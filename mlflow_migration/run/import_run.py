@@ -76,6 +76,7 @@ def import_one_run(
     src_id = doc["info"]["run_id"]
     job.ledger.expect("run", 1)
     job.progress.add_total(1)
+    job.ledger.phase("reading what is there")
     experiment = destination_experiment(tracking, job, experiment_name, {})
     experiment_id = str((experiment or {}).get("experiment_id", ""))
     models = model_importer(tracking, job, experiment_id, id_map, settings)
@@ -90,6 +91,7 @@ def import_one_run(
         for own in {src_id, doc["tags"].get(RUN_KEY, ""), *relatives} - {""}:
             _load_own(tracking, runs, experiment_id, own)
     models.load(model_dirs, {src_id}, existed=experiment is not None, home=runs.has_any([src_id]))
+    job.ledger.phase("importing runs and logged models")
     if models.any:
         # the run may use models of other runs
         job.executor.gather(lambda _: runs.begin(src_id, directory), [None])

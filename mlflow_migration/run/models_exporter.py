@@ -158,6 +158,7 @@ class LoggedModelsExporter:
 
     def _export(self, models: Sequence[Tuple[Json, bool]]) -> None:
         """Export models, each with whether it is deleted, and note the runs that they name."""
+        self._job.ledger.phase("exporting logged models")
         self._job.ledger.expect("logged_model", len(models))
         self._job.progress.add_total(len(models))
 

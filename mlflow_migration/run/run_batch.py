@@ -44,7 +44,9 @@ def import_batch(job: Job, *parts: Part) -> None:
 
     :param parts: What refers to each other, be it from one experiment to another.
     """
+    job.ledger.phase("reading what is there")
     _load(job, parts)
+    job.ledger.phase("importing runs and logged models")
     first: List[Tuple[Part, str, ExportDir]] = []
     later: List[Tuple[Part, str, ExportDir]] = []
     every = [(part, *item) for part in parts for item in part.found[0]]

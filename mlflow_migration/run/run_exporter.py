@@ -105,6 +105,7 @@ class RunExporter:
     def export(self, runs: Sequence[Json]) -> None:
         """Export some runs, as ``runs/search`` returned them, and record each. Raises nothing for a single run."""
         self._presence.forget()
+        self._job.ledger.phase("exporting runs")
         found = [outcome.get() for outcome in self._job.executor.gather(self._look, runs)]
         changed = [item for item in found if item is not None]
         if self._job.dry_run:

@@ -14,6 +14,7 @@ from typing import List
 import pytest
 
 from mlflow_migration import __version__
+from mlflow_migration.common.report_page import PAGE_FILES
 from mlflow_migration.common.umbrella import COMMANDS
 from tests.support.servers import PROJECT, clean_environment
 
@@ -70,6 +71,7 @@ def test_wheel_holds_the_package_and_its_scripts(wheel: Path) -> None:
         metadata = file.read(f"{info}/METADATA").decode()
     sources = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "mlflow_migration").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == sources
+    assert {f"mlflow_migration/common/{name}" for name in PAGE_FILES} <= set(names)
     assert {name.split("/")[0] for name in names} == {"mlflow_migration", info}
     assert set(entry_points["console_scripts"]) == set(SCRIPTS)
     assert any("LICENSE" in name for name in names)

@@ -11,7 +11,7 @@ from typing import Dict
 
 import pytest
 
-from benchmarks.bench import Bench, export_all, import_all, measure
+from benchmarks.bench import export_all, import_all
 from benchmarks.make_data import SIZES, make
 from tests.support.compare import assert_same
 from tests.support.servers import PROJECT, Server
@@ -61,17 +61,6 @@ def test_memory_of_a_history_that_comes_whole(server_29: Server, tmp_path: Path,
     names = make(server_29.uri, "long", prefix=experiment_name, **LONG)
     assert 20 < export_all(server_29, names, tmp_path).peak < 130
     assert (tmp_path / names[0]).exists()
-
-
-def test_speed(tmp_path: Path) -> None:
-    """Beside bare requests, starts of the commands included."""
-    with Bench(tmp_path, "small") as bench:
-        rows = {row.work: row for row in measure(bench, 1, 1, ["export", "import"])}
-    assert len(rows) == 6
-    for work in ("export", "import"):
-        assert 0 < (rows[work].ratio or 0) < 5
-        assert (rows[f"{work}, nothing changed"].faster or 0) > 1
-        assert rows[f"{work}, nothing changed"].cost.requests < rows[work].cost.requests / 2
 
 
 def test_demo() -> None:

@@ -167,7 +167,8 @@ def _check_copies(stage: Stage) -> None:
     lines = _lines(stage.folder / "experiment" / "ledger.jsonl")
     statuses = {"copied", "updated", "unchanged", "incomplete", "skipped", "failed", "differs"}
     assert {line["status"] for line in lines if "kind" in line} <= statuses
-    assert all(line.get("event") in ("start", "server", "note", "end") for line in lines if "kind" not in line)
+    events = {"start", "server", "note", "phase", "progress", "end"}
+    assert {line["event"] for line in lines if "kind" not in line} <= events
 
 
 def _prompts(server: Server, prefix: str) -> List[str]:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from mlflow_migration.common.report import REPORT_FILES
 from tests.support.reports import records
 from tests.support.rest import Json, Rest, RestError
 from tests.support.scripts import Result
@@ -525,7 +526,7 @@ def test_server(hostile: Hostile) -> None:
     files = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
     proxied = {f"artifacts/{name}" for name in ("good.txt", "up.txt", "absolute.txt")}
     expected = {"experiment.json", "ledger.jsonl", "listed/run.json", "listed/artifacts/good.txt", "proxied/run.json"}
-    expected |= {"logged_models/m-good/logged_model.json", *(f"proxied/{name}" for name in proxied)}
+    expected |= {*REPORT_FILES, "logged_models/m-good/logged_model.json", *(f"proxied/{name}" for name in proxied)}
     assert files == expected | {f"logged_models/m-good/{name}" for name in proxied}
     assert json.loads((output / "experiment.json").read_bytes())["mlflow"]["runs"] == ["proxied", "listed"]
 

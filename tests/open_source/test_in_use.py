@@ -50,7 +50,7 @@ class User:
                     self.deleted.add(run_id)
 
 
-@pytest.mark.parametrize(("way", "number"), [("directory", 1100), ("copy", 520)])
+@pytest.mark.parametrize(("way", "number"), [("directory", 520), ("copy", 520)])
 def test_source_in_use(way: str, number: int, moves: Moves, source: Source) -> None:
     """More runs than a page of the listing, and of each page a part changes while the next is asked for."""
     ids = source.rest.map(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from uuid import uuid4
 import pytest
 
 from benchmarks.make_data import end_run, log_metrics
+from mlflow_migration.common.report import REPORT_FILES
 from tests.support.compare import RUN_KEY, assert_same
 from tests.support.moves import Counts, Moves, Source, counts_of, point, runs_of
 from tests.support.proxy import Proxy
@@ -481,9 +483,9 @@ def test_report_directories(source: Source, moves: Moves, experiment_name: str) 
     export = ("export-experiment", "--tracking-uri", moves.src.uri, "--experiment", name, "--output-dir", home / "e")
     load = ("import-experiment", "--tracking-uri", moves.dst.uri, "--experiment-name", name, "--input-dir", home / "e")
     copy = ("copy-experiment", *uris, "--experiment", name, "--experiment-name", name + " copy")
-    reports = ["experiment.json"], ["id_map.jsonl", "ledger.jsonl"]
+    reports = ["experiment.json"], ["id_map.jsonl", "ledger.jsonl", *REPORT_FILES]
     moves.script(*export, "--report-dir", home / "r1")
-    assert (files(home / "e"), files(home / "r1")) == (["experiment.json"], ["ledger.jsonl"])
+    assert (files(home / "e"), files(home / "r1")) == (["experiment.json"], ["ledger.jsonl", *REPORT_FILES])
     moves.script(*load, "--report-dir", home / "r2")
     moves.script(*copy, "--report-dir", home / "r3")
     assert (files(home / "e"), files(home / "r2"), files(home / "r3")) == (*reports, reports[1])
@@ -492,5 +494,5 @@ def test_report_directories(source: Source, moves: Moves, experiment_name: str) 
     assert files(home / "e") == ["experiment.json", *reports[1]]
     assert files(home / "mlflow-migration-report") == reports[1]
     for result, path in zip(done, ("e", "e", "mlflow-migration-report")):
-        assert result.stdout.rstrip().endswith(f"{path}/ledger.jsonl")
+        assert re.search(f"Report: .*{path}/report.html\nDetails: .*{path}/ledger.jsonl\n$", result.stdout)
     assert notes(home / "e") == [] and len(ledger(home / "e")) == 2

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from benchmarks.make_data import ODD_NAMES, make_everything
+from mlflow_migration.common.report import REPORT_FILES
 from tests.support.compare import assert_same, differences
 from tests.support.moves import Source, counts_of, point, runs_of
 from tests.support.proxy import Proxy, Request
@@ -235,7 +236,7 @@ def test_export_in_store(
     ledger_of("unchanged")
     after = {key: item["LastModified"] for key, item in bucket.objects(prefix).items()}
     changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
-    assert changed == {f"{prefix}/{file}" for file in ("experiment.json", "ledger.jsonl")}
+    assert changed == {f"{prefix}/{file}" for file in ("experiment.json", "ledger.jsonl", *REPORT_FILES)}
     number = len(runs_of(dst_server, experiment_name))
     script(*import_from(where, dst_server, experiment_name))
     ledger_of("unchanged")

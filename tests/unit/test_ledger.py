@@ -295,7 +295,7 @@ def test_threads_write_whole_lines(tmp_path):
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(lines_of(tmp_path)) == 1602
+    assert sum("kind" in line for line in lines_of(tmp_path)) == 1600
     assert ledger.counts == {"run": {"copied": 1600}}
 
 

@@ -311,6 +311,8 @@ def arguments(server, tmp_path, monkeypatch):
         (place / "logged_model.json").write_text(json.dumps({"mlflow": {"model_id": "m-1", "name": "m"}}))
     listed = {"experiments": [{"id": "7", "name": "there", "logged_models": ["m-1"]}]}
     (tmp_path / "logged" / "logged_models.json").write_text(json.dumps({"mlflow": listed}))
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "ledger.jsonl").write_text('{"event":"start","command":"c"}\n')
     one = ["--tracking-uri", server.uri]
     both = ["--src-mlflow-uri", server.uri, "--dst-mlflow-uri", server.uri, "--experiment-name", "there"]
     return {
@@ -369,6 +371,7 @@ def arguments(server, tmp_path, monkeypatch):
             [*both[:3], server.uri.replace("127.0.0.1", "localhost"), "--prompts", "prompt"],
             ["--input-dir", tmp_path / "prompts", "--report-dir", tmp_path / "out"],
         ],
+        "make-report": [["--report-dir", tmp_path / "reports"]],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }
 

@@ -67,7 +67,7 @@ def test_threads_lose_no_count():
 
 @pytest.mark.parametrize(("seconds", "text"), [(3, "3 s"), (300, "5 min"), (9000, "2.5 h")])
 def test_time_left_in_fitting_units(seconds, text):
-    assert progress._duration(seconds) == text
+    assert progress.duration(seconds) == text
 
 
 PROGRAM = """

@@ -201,6 +201,7 @@ OPTIONS = {
     "rewrite_export": "input-dir! custom-rewriters-module!",
     "verify-migration": "src-mlflow-uri dst-mlflow-uri src-registry-uri dst-registry-uri input-dir experiments models "
     "prompts experiment-rename-file model-rename-file depth export-deleted-runs? report-dir",
+    "make-report": "report-dir",
     "http-client": "api resource! method params data output-file",
 }
 DEFAULTS = {"mlmodel_fix": True, "depth": "metadata", "use_threads": None, "api": "mlflow", "method": "GET"}
