@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import List, Optional, Sequence
 
@@ -102,14 +103,19 @@ def main(args: Optional[List[str]] = None) -> int:
     parser.add_argument("path", nargs="+", type=Path, help="such as .envs/mlflow-2.9.2 or .envs/python3.8")
     parser.add_argument("--optional", action="store_true", help="exit with 0 although one could not be made")
     options = parser.parse_args(args)
-    status = 0
-    for path in options.path:
+
+    def make_and_tell(path: Path) -> int:
         try:
             if make(path.absolute()):
                 print(f"{path} made", flush=True)
         except NotMadeError as ex:
             print(f"{path} not made: {ex}", flush=True)
-            status = 1
+            return 1
+        return 0
+
+    # pip waits for the network as long as it works
+    with ThreadPoolExecutor(2) as pool:
+        status = max(pool.map(make_and_tell, options.path))
     return 0 if options.optional else status
 
 
