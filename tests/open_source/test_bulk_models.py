@@ -17,8 +17,6 @@ from tests.support.reports import records
 from tests.support.scripts import Result
 from tests.support.servers import PROJECT, Server
 
-FIXTURES = {"2.9": "server_29", "2.22": "server_222"}
-
 
 class Bulk:
     """Models of one name's beginning, and the scripts that move them."""
@@ -51,18 +49,12 @@ def bulk(
     return Bulk(run_script, src_server, dst_server, tmp_path, experiment_name)
 
 
-@pytest.mark.parametrize("src", ["newest", "2.9"])
-def test_models_that_share_runs(
-    src: str, run_script: Callable[..., Result], request: pytest.FixtureRequest, dst_server: Server, tmp_path: Path,
-    experiment_name: str,
-) -> None:  # fmt: skip
+def test_models_that_share_runs(bulk: Bulk) -> None:
     """Versions of several models made from the same runs; a repeat adds nothing, and brings what is new."""
-    start = experiment_name.replace("[", " ").replace("]", " ")
-    server = request.getfixturevalue(FIXTURES.get(src, "src_server"))
-    bulk = Bulk(run_script, server, dst_server, tmp_path, start)
+    start, server, dst_server, tmp_path = bulk.start, bulk.src, bulk.dst, bulk.home
     first, second = Models(server, f"{start} first"), Models(server, f"{start} second")
-    first.everything(mlflow3=src == "newest")
-    second.many(6, src == "newest", random.Random(3))
+    first.everything(mlflow3=True)
+    second.many(6, True, random.Random(3))
     run = first.run_with_model("model", name="shared")
     unused = first.run("no version is made from it")
     for made in (first, second):
