@@ -219,6 +219,8 @@ class RegisteredModelImporter:
             self._job.failed(self._kind.model, self._doc["model"]["name"], ex)
             return
         self._import_versions(carriers)
+        if not self._job.dry_run and all(version.dst is not None or version.is_gone for version in self._versions):
+            self._taken.release()
         if self._taken.filled:
             self._job.ledger.note(
                 f"{self._taken.filled} numbers of versions of '{self.name}' are left free as they are at the source."

@@ -35,14 +35,25 @@ class Numbers:
         self._left_over = [version["version"] for version in there if is_placeholder(version)]
         self._used = {int(version["version"]) for version in there} - {int(number) for number in self._left_over}
         self._last = max((int(version["version"]) for version in there), default=0)
+        # the highest one stays until a version follows: deleted ones count, and then nothing would show how far it is
+        self._kept: Optional[str] = None
         self.filled = 0
         """How many numbers were skipped."""
 
     def clear(self) -> None:
-        """Delete what a killed import has left in a gap."""
+        """Delete what a killed import has left in a gap, but for the highest version; see :meth:`release`."""
         for number in self._left_over:
-            self._registry.delete_version(self._name, number)
+            if int(number) == self._last:
+                self._kept = number
+            else:
+                self._registry.delete_version(self._name, number)
         self._left_over = []
+
+    def release(self) -> None:
+        """Delete what only shows which numbers are used up: a version has followed, or none will."""
+        if self._kept is not None:
+            self._registry.delete_version(self._name, self._kept)
+            self._kept = None
 
     def check(self, number: int, after: int = 0) -> None:
         """Refuse a number that a new version can't have, as far as that shows without trying.
@@ -89,11 +100,13 @@ class Numbers:
         if number is not None and made != number:
             # versions that are deleted count, and nothing shows them; or another import was faster
             self._registry.delete_version(self._name, str(made))
+            self.release()
             there = self._find(key)
             if there is None or int(there["version"]) != number:
                 raise NumberTaken(self._passed(number))
             version, made = there, number
         self._used.add(made)
+        self.release()
         return version
 
     def _fill(self, body: Json, number: int) -> None:
@@ -102,9 +115,9 @@ class Numbers:
         tags = {PLACEHOLDER: "true", **essential(tag_dict(body["tags"]))}
         filler: Json = {**{key: body[key] for key in kept if key in body}, "tags": tag_list(tags)}
         while self._last < number - 1:
-            # there is never more than one
             version = self._registry.create_version(filler, self._find_placeholder)
-            self._registry.delete_version(self._name, version["version"])
+            self.release()
+            self._kept = str(version["version"])
             self._last = int(version["version"])
             self.filled += 1
 
@@ -113,4 +126,5 @@ class Numbers:
         return next((found for found in versions if tag_dict(found.get("tags")).get(VERSION_KEY) == key), None)
 
     def _find_placeholder(self) -> Optional[Json]:
-        return next(filter(is_placeholder, self._registry.versions(self._name)), None)
+        found = filter(is_placeholder, self._registry.versions(self._name))
+        return next((version for version in found if int(version["version"]) > self._last), None)

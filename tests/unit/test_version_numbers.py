@@ -86,10 +86,42 @@ def test_deleted_versions_are_part_of_a_gap():
 
 
 def test_what_a_killed_import_has_left_is_removed():
-    server = Server(1, _2=True)
+    server = Server(1, 4, _2=True, _5=True)
     numbers = server.numbers()
     with pytest.raises(NumberTaken, match="gone past number 2"):
         numbers.check(2)
     numbers.clear()
-    assert sorted(server.there) == [1]
-    assert create(numbers, 3) == 3
+    # the highest shows which numbers are used up, until a version does
+    assert sorted(server.there) == [1, 4, 5]
+    assert create(numbers, 6) == 6
+    assert sorted(server.there) == [1, 4, 6]
+
+
+@pytest.mark.parametrize("made", range(1, 8))
+def test_an_import_that_is_killed_in_a_gap_goes_on(made):
+    """After each request of the first import: the numbers are those of the source all the same."""
+    server = Server(1)
+    left = [made]
+
+    def counted(method):
+        def call(*args):
+            if left[0] == 0:
+                raise InterruptedError
+            left[0] -= 1
+            return method(*args)
+
+        return call
+
+    create_version, delete_version = server.create_version, server.delete_version
+    server.create_version, server.delete_version = counted(create_version), counted(delete_version)
+    try:
+        create(server.numbers(), 5)
+    except InterruptedError:
+        pass
+    server.create_version, server.delete_version = create_version, delete_version
+    numbers = server.numbers()
+    numbers.clear()
+    if 5 not in server.there:
+        assert create(numbers, 5) == 5
+    numbers.release()
+    assert sorted(server.there) == [1, 5]
