@@ -163,7 +163,7 @@ class _Models:
             Arrived(came.run_ids, came.run_infos, came.model_ids, lambda: self._holder(name)),
         )
         options = self._options
-        how = VersionSettings(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always")
+        how = VersionSettings.of(options)
         importer = RegisteredModelImporter(self._registry, self._job, settings_of(options), how, self._id_map, name)
         delete = bool(options.get("delete_model"))
         conflicts = importer.prepare(doc, anew=delete)

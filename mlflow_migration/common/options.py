@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import click
 
@@ -76,32 +76,15 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-class _Duration(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
-    name = "duration"
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
+    """A text that a function makes into a number; a number, such as a default, stays as it is."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name, self._parse = name, parse
 
     def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> float:
         try:
-            return value if isinstance(value, float) else parse_duration(value)
-        except BadInput as ex:
-            self.fail(ex.message, param, ctx)
-
-
-class _Time(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
-    name = "time"
-
-    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
-        try:
-            return value if isinstance(value, int) else parse_time(value)
-        except BadInput as ex:
-            self.fail(ex.message, param, ctx)
-
-
-class _Size(click.ParamType):  # type: ignore[type-arg]  # older clicks can't subscript it
-    name = "size"
-
-    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> int:
-        try:
-            return value if isinstance(value, int) else parse_size(value)
+            return value if isinstance(value, (int, float)) else self._parse(value)
         except BadInput as ex:
             self.fail(ex.message, param, ctx)
 
@@ -130,9 +113,9 @@ class _CommaList(click.ParamType):  # type: ignore[type-arg]  # older clicks can
 
 
 BOOL = click.BOOL
-TIME = _Time()
-SIZE = _Size()
-DURATION = _Duration()
+TIME = _Parsed("time", parse_time)
+SIZE = _Parsed("size", parse_size)
+DURATION = _Parsed("duration", parse_duration)
 LIST = _CommaList()
 
 

@@ -8,6 +8,7 @@ import time
 from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments, export_rest
+from mlflow_migration.bulk.export_all import PROMPTS
 from mlflow_migration.bulk.export_prompts import export_all_prompts
 from mlflow_migration.bulk.import_prompts import import_all_prompts
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, ModelsExporter
@@ -173,7 +174,7 @@ class _Copy:
             src = PromptRegistry(self._registries[0])
         except NoPrompts:
             return  # a server that is too old for them has none
-        place = self._directory.sub("prompts")
+        place = self._directory.sub(PROMPTS)
         export_all_prompts(self._src, src, self._reads, wanted, place)
         dst = PromptRegistry(self._registries[1])
         import_all_prompts(self._dst, dst, self._writes, place, self._options, self._id_map)

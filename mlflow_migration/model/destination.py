@@ -50,6 +50,11 @@ class VersionSettings:
     when_created: bool = True
     names: bool = True
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any], of_model: bool = True) -> VersionSettings:
+        """Return what the options of a command say."""
+        return cls(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always", of_model)
+
 
 class Destination:
     """A registered model of the destination, there or still to be made.

@@ -58,7 +58,7 @@ def import_one_model(
         if reason:
             raise BadInput(f"The model '{name}' is not deleted, as {directory.path} is not whole: {reason}.")
     settings = settings_of(options)
-    how = VersionSettings(options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always")
+    how = VersionSettings.of(options)
     importer = RegisteredModelImporter(registry, job, settings, how, id_map, name)
     conflicts = importer.prepare(doc, anew=delete)
     if conflicts:

@@ -68,9 +68,7 @@ def import_one_prompt(
     :raises BadInput: The destination has a model of that name.
     """
     delete = bool(options.get("delete_prompt"))
-    how = VersionSettings(
-        options.get("on_version_conflict") or "fail", options.get("fill_gaps") == "always", of_model=whole
-    )
+    how = VersionSettings.of(options, of_model=whole)
     importer = RegisteredModelImporter(registry, job, settings_of(options), how, id_map, name, PROMPT)
     conflicts = importer.prepare(
         doc, anew=delete, translate=lambda tags, there: links.translated(tags, there, doc["experiments"], doc["runs"])
