@@ -8,17 +8,14 @@ from mlflow_migration.bulk.experiments_exporter import Wanted, choose_experiment
 from mlflow_migration.bulk.export_prompts import export_all_prompts
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, ModelsExporter, write_manifest
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.common.selection import ALL
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.experiment.export_experiment import ms_of, selection_of
 from mlflow_migration.model.export_model import list_of
-from mlflow_migration.model.one_side import one_side
 
 SCRIPT = "export_all.py"
 PROMPTS = "prompts"
@@ -93,16 +90,10 @@ def export_all(
         "export_permissions": export_permissions,
         "notebook_formats": notebook_formats,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
-    directory = ExportDir(output_dir)
-    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-        tracking, None, "src", workers=workers
-    ) as registry, Ledger(directory, "export_all", {"output_dir": output_dir, **options}) as ledger, open_job(
-        ledger, "runs", options
-    ) as job:
-        export_server(tracking, registry, job, directory, options)
-        tell(ledger)
+    with exporting("export_all", output_dir, options, mlflow_client) as frm:
+        export_server(frm.tracking, frm.registry, frm.job, frm.directory, options)
 
 
 @command(
@@ -113,14 +104,11 @@ def export_all(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["output_dir"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "src") as (tracking, registry):
-            export_server(tracking, registry, job, directory, options)
+    def work(frm: Source) -> None:
+        export_server(frm.tracking, frm.registry, frm.job, frm.directory, options)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-all", options, reports, "runs", work)
+    return export_script("export-all", options, "runs", work)
 
 
 if __name__ == "__main__":

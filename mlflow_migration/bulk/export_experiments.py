@@ -10,18 +10,15 @@ from mlflow_migration.bulk.experiments_exporter import (
     choose_experiments,
     export_experiments_of,
 )
-from mlflow_migration.client.servers import open_tracking, with_client
+from mlflow_migration.client.servers import with_client
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import get_info
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.common.selection import wanted_names
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.experiment.export_experiment import ms_of, selection_of
-from mlflow_migration.run.export_run import note_databricks_options
 
 SCRIPT = "export_experiments.py"
 
@@ -78,15 +75,10 @@ def export_experiments(
         "notebook_formats": notebook_formats,
         "logged_models_filter": logged_models_filter,
         "workers": workers,
-        "quiet": True,
     }
-    directory = ExportDir(output_dir)
-    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
-        directory, "export_experiments", {"output_dir": output_dir, **options}
-    ) as ledger, open_job(ledger, "runs", options) as job:
-        export_chosen(tracking, job, directory, options)
-        tell(ledger)
-    return get_info(directory.read_json(EXPERIMENTS_FILE))
+    with exporting("export_experiments", output_dir, options, mlflow_client) as frm:
+        export_chosen(frm.tracking, frm.job, frm.directory, options)
+    return get_info(frm.directory.read_json(EXPERIMENTS_FILE))
 
 
 @command(
@@ -96,17 +88,12 @@ def export_experiments(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["output_dir"])
     wanted_names(options["experiments"])
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "src", workers=options["workers"]) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "read")
-            note_databricks_options(job, options)
-            export_chosen(tracking, job, directory, options)
+    def work(frm: Source) -> None:
+        export_chosen(frm.tracking, frm.job, frm.directory, options)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-experiments", options, reports, "runs", work)
+    return export_script("export-experiments", options, "runs", work)
 
 
 if __name__ == "__main__":

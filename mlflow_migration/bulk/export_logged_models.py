@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, Refused
-from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifact_stores import note_absent
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import object_dirs, read_logged_models
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.experiment.run_listing import RunListing, Selection
 from mlflow_migration.logged_model.logged_model_exporter import (
     LOGGED_MODEL_FILE,
@@ -185,14 +182,9 @@ def export_logged_models(
         "logged_models_filter": logged_models_filter,
         "export_runs": export_runs,
         "workers": workers,
-        "quiet": True,
     }
-    directory = ExportDir(output_dir)
-    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
-        directory, "export_logged_models", {"output_dir": output_dir, **options}
-    ) as ledger, open_job(ledger, "objects", options) as job:
-        exporter = export_listed_models(tracking, job, directory, options)
-        tell(ledger)
+    with exporting("export_logged_models", output_dir, options, mlflow_client, "objects") as frm:
+        exporter = export_listed_models(frm.tracking, frm.job, frm.directory, options)
     return list(exporter.models), exporter.failed
 
 
@@ -202,15 +194,11 @@ def export_logged_models(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["output_dir"])
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "src", workers=options["workers"]) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "read")
-            export_listed_models(tracking, job, directory, options)
+    def work(frm: Source) -> None:
+        export_listed_models(frm.tracking, frm.job, frm.directory, options)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-logged-models", options, reports, "objects", work)
+    return export_script("export-logged-models", options, "objects", work)
 
 
 if __name__ == "__main__":

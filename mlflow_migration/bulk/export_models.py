@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 from mlflow_migration.bulk.models_exporter import export_models_of
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.common.selection import wanted_names
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.experiment.export_experiment import ms_of
 from mlflow_migration.model.export_model import list_of
-from mlflow_migration.model.one_side import one_side
 
 SCRIPT = "export_models.py"
 
@@ -68,17 +63,11 @@ def export_models(
         "export_version_model": export_version_model,
         "notebook_formats": notebook_formats,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
-    directory, wanted = ExportDir(output_dir), wanted_names(model_names)
-    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-        tracking, None, "src", workers=workers
-    ) as registry, Ledger(directory, "export_models", {"output_dir": output_dir, **options}) as ledger, open_job(
-        ledger, "runs", options
-    ) as job:
-        info = export_models_of(tracking, registry, job, wanted, directory, options, SCRIPT)
-        tell(ledger)
-    return info
+    wanted = wanted_names(model_names)
+    with exporting("export_models", output_dir, options, mlflow_client) as frm:
+        return export_models_of(frm.tracking, frm.registry, frm.job, wanted, frm.directory, options, SCRIPT)
 
 
 @command(
@@ -89,14 +78,12 @@ def export_models(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory, wanted = ExportDir(options["output_dir"]), wanted_names(options["models"])
+    wanted = wanted_names(options["models"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "src") as (tracking, registry):
-            export_models_of(tracking, registry, job, wanted, directory, options, SCRIPT)
+    def work(frm: Source) -> None:
+        export_models_of(frm.tracking, frm.registry, frm.job, wanted, frm.directory, options, SCRIPT)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-models", options, reports, "runs", work)
+    return export_script("export-models", options, "runs", work)
 
 
 if __name__ == "__main__":

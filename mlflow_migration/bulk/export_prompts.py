@@ -6,18 +6,15 @@ from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope, get_mlflow
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import read_prompts
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.common.selection import choose_names, wanted_names
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
-from mlflow_migration.model.one_side import one_side
 from mlflow_migration.prompt.prompt_exporter import PromptExporter, refuse_other
 
 Json = Dict[str, Any]
@@ -137,18 +134,12 @@ def export_prompts(
     :return: ``total_prompts``, ``successful_exports`` and ``failed_exports``, which count versions of prompts; or
         ``unsupported`` and ``mlflow_version`` of a server that is too old; or ``error``.
     """
-    options = {"prompts": prompt_names, "workers": workers, "quiet": True}
-    directory = ExportDir(output_dir)
+    options = {"prompts": prompt_names, "workers": workers, "registry_uri": None}
     try:
-        with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-            tracking, None, "src", workers=workers
-        ) as registry, Ledger(directory, "export_prompts", {"output_dir": output_dir, **options}) as ledger, open_job(
-            ledger, "prompts", options
-        ) as job:
+        with exporting("export_prompts", output_dir, options, mlflow_client, "prompts") as frm:
             wanted = wanted_names("all" if prompt_names is None else prompt_names)
-            export_all_prompts(tracking, PromptRegistry(registry), job, wanted, directory)
-            tell(ledger)
-            return dict(summary_of(job, "exports"))
+            export_all_prompts(frm.tracking, PromptRegistry(frm.registry), frm.job, wanted, frm.directory)
+            return dict(summary_of(frm.job, "exports"))
     except MlflowExportImportException as ex:
         return not_done(ex)
 
@@ -164,14 +155,12 @@ def not_done(ex: MlflowExportImportException) -> Dict[str, Any]:
 @command("export-prompts", "tracking_uri", "registry_uri", "output_dir", "prompts", "require_admin")
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory, wanted = ExportDir(options["output_dir"]), wanted_names(options["prompts"])
+    wanted = wanted_names(options["prompts"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "src") as (tracking, registry):
-            export_all_prompts(tracking, PromptRegistry(registry), job, wanted, directory)
+    def work(frm: Source) -> None:
+        export_all_prompts(frm.tracking, PromptRegistry(frm.registry), frm.job, wanted, frm.directory)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-prompts", options, reports, "prompts", work)
+    return export_script("export-prompts", options, "prompts", work)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.bulk.experiments_exporter import EXPERIMENTS_FILE
@@ -11,24 +10,18 @@ from mlflow_migration.bulk.experiments_importer import Imported, import_experime
 from mlflow_migration.bulk.export_all import PROMPTS
 from mlflow_migration.bulk.export_prompts import SUMMARY_FILE
 from mlflow_migration.bulk.import_models import report_of
-from mlflow_migration.bulk.import_prompts import import_all_prompts
+from mlflow_migration.bulk.import_prompts import import_prompts_if_any
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FILE
 from mlflow_migration.bulk.models_importer import came_with, import_listed_models
 from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
-from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.object_files import read_prompts
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.common.rename_utils import get_renames
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
-from mlflow_migration.model.one_side import one_side
 from mlflow_migration.run.import_run import settings_of
 
 
@@ -60,25 +53,7 @@ def import_server(
         place = directory.sub(MODELS)
         import_listed_models(tracking, registry, job, place, options, id_map, renames[1], came_with(done))
     if has[PROMPTS]:
-        _import_prompts(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
-
-
-def _import_prompts(
-    tracking: Tracking,
-    registry: Registry,
-    job: Job,
-    directory: ExportDir,
-    options: Mapping[str, Any],
-    id_map: IdMap,
-) -> None:
-    try:
-        prompts = PromptRegistry(registry)
-    except NoPrompts as ex:
-        for whole in read_prompts(directory)["prompts"]:
-            job.ledger.expect("prompt", 1)
-            job.lost("prompt", whole["model"]["name"], ex, "versions")
-    else:
-        import_all_prompts(tracking, prompts, job, directory, options, id_map)
+        import_prompts_if_any(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
 
 
 def import_all(
@@ -131,20 +106,13 @@ def import_all(
         "on_version_conflict": on_version_conflict,
         "on_destination_change": on_destination_change,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
     renames = get_renames(experiment_renames), get_renames(model_renames)
-    directory = input_directory(input_dir)
-    reports = report_directory(report_dir, directory)
     start = time.monotonic()
-    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-        tracking, None, "dst", workers=workers
-    ) as registry, Ledger(reports, "import_all", {"input_dir": input_dir, **options}) as ledger, open_job(
-        ledger, "runs", options
-    ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-        import_server(tracking, registry, job, directory, options, id_map, renames)
-        tell(ledger)
-    return report_of(ledger, time.monotonic() - start)
+    with importing("import_all", input_dir, report_dir, options, mlflow_client) as to:
+        import_server(to.tracking, to.registry, to.job, to.directory, options, to.id_map, renames)
+    return report_of(to.job.ledger, time.monotonic() - start)
 
 
 @command(
@@ -155,18 +123,14 @@ def import_all(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
     renames = get_renames(options["experiment_rename_file"]), get_renames(options["model_rename_file"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
-    def work(job: Job) -> None:
+    def work(to: Destination) -> None:
         if options["delete_evaluation_dataset"]:
-            job.ledger.note("--delete-evaluation-dataset has no effect: they are not part of this version.")
-        with one_side(job, options, "dst") as (tracking, registry):
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_server(tracking, registry, job, directory, options, id_map, renames)
+            to.job.ledger.note("--delete-evaluation-dataset has no effect: they are not part of this version.")
+        import_server(to.tracking, to.registry, to.job, to.directory, options, to.id_map, renames)
 
-    return run_command("import-all", options, reports, "runs", work)
+    return import_script("import-all", options, "runs", work)
 
 
 if __name__ == "__main__":

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.bulk.experiments_importer import import_experiments_of
-from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.id_map import IdMap
-from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.common.rename_utils import get_renames
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
-from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.import_run import settings_of
 
 
@@ -55,16 +46,10 @@ def import_experiments(
         "use_src_user_id": use_src_user_id,
         "on_destination_change": on_destination_change,
         "workers": workers,
-        "quiet": True,
     }
     renames = get_renames(experiment_renames)
-    directory = input_directory(input_dir)
-    reports = report_directory(report_dir, directory)
-    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
-        reports, "import_experiments", {"input_dir": input_dir, **options}
-    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-        done = import_experiments_of(tracking, job, directory, settings_of(options), id_map, renames)
-        tell(ledger)
+    with importing("import_experiments", input_dir, report_dir, options, mlflow_client) as to:
+        done = import_experiments_of(to.tracking, to.job, to.directory, settings_of(options), to.id_map, renames)
     from mlflow_migration.run.entities import run_info_entity
 
     return [
@@ -85,18 +70,12 @@ def import_experiments(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
     renames = get_renames(options["experiment_rename_file"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "write")
-            note_databricks_options(job, options)
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_experiments_of(tracking, job, directory, settings_of(options), id_map, renames)
+    def work(to: Destination) -> None:
+        import_experiments_of(to.tracking, to.job, to.directory, settings_of(options), to.id_map, renames)
 
-    return run_command("import-experiments", options, reports, "runs", work)
+    return import_script("import-experiments", options, "runs", work)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, Optional
 
-from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.id_map import IdMap
-from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.run.import_run import settings_of
 from mlflow_migration.run.models_importer import import_listed_models
 
@@ -41,15 +33,9 @@ def import_logged_models(
         "import_source_tags": import_source_tags,
         "on_destination_change": on_destination_change,
         "workers": workers,
-        "quiet": True,
     }
-    directory = input_directory(input_dir)
-    reports = report_directory(report_dir, directory)
-    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
-        reports, "import_logged_models", {"input_dir": input_dir, **options}
-    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-        import_listed_models(tracking, job, directory, settings_of(options), id_map)
-        tell(ledger)
+    with importing("import_logged_models", input_dir, report_dir, options, mlflow_client) as to:
+        import_listed_models(to.tracking, to.job, to.directory, settings_of(options), to.id_map)
 
 
 @command(
@@ -58,16 +44,11 @@ def import_logged_models(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "write")
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_listed_models(tracking, job, directory, settings_of(options), id_map)
+    def work(to: Destination) -> None:
+        import_listed_models(to.tracking, to.job, to.directory, settings_of(options), to.id_map)
 
-    return run_command("import-logged-models", options, reports, "runs", work)
+    return import_script("import-logged-models", options, "runs", work)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from typing import Any, Dict, Mapping, Optional, Union
 
 from mlflow_migration.bulk.models_importer import import_models_of
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.id_map import IdMap
-from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.common.rename_utils import get_renames
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
-from mlflow_migration.model.one_side import one_side
 
 
 def import_models(
@@ -64,20 +57,13 @@ def import_models(
         "on_version_conflict": on_version_conflict,
         "on_destination_change": on_destination_change,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
     renames = get_renames(experiment_renames), get_renames(model_renames)
-    directory = input_directory(input_dir)
-    reports = report_directory(report_dir, directory)
     start = time.monotonic()
-    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-        tracking, None, "dst", workers=workers
-    ) as registry, Ledger(reports, "import_models", {"input_dir": input_dir, **options}) as ledger, open_job(
-        ledger, "runs", options
-    ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-        import_models_of(tracking, registry, job, directory, options, id_map, renames)
-        tell(ledger)
-    return report_of(ledger, time.monotonic() - start)
+    with importing("import_models", input_dir, report_dir, options, mlflow_client) as to:
+        import_models_of(to.tracking, to.registry, to.job, to.directory, options, to.id_map, renames)
+    return report_of(to.job.ledger, time.monotonic() - start)
 
 
 def report_of(ledger: Ledger, seconds: float) -> Dict[str, Any]:
@@ -96,16 +82,12 @@ def report_of(ledger: Ledger, seconds: float) -> Dict[str, Any]:
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
     renames = get_renames(options["experiment_rename_file"]), get_renames(options["model_rename_file"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "dst") as (tracking, registry):
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_models_of(tracking, registry, job, directory, options, id_map, renames)
+    def work(to: Destination) -> None:
+        import_models_of(to.tracking, to.registry, to.job, to.directory, options, to.id_map, renames)
 
-    return run_command("import-models", options, reports, "runs", work)
+    return import_script("import-models", options, "runs", work)
 
 
 if __name__ == "__main__":

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, Dict, List, Mapping, Optional
 
 from mlflow_migration.bulk.export_prompts import SUMMARY_FILE, not_done, place_of, summary_of
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
-from mlflow_migration.client.registry import PromptRegistry
-from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import prompt_dirs, read_prompt, read_prompts
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
-from mlflow_migration.model.one_side import one_side
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.prompt.links import Links
 from mlflow_migration.prompt.prompt_importer import import_one_prompt, whole_of
 
@@ -61,6 +55,28 @@ def import_all_prompts(
             job.ledger.expect("prompt", 1)
             job.failed("prompt", outcome.item["model"]["name"], outcome.error)
         job.progress.advance()
+
+
+def import_prompts_if_any(
+    tracking: Tracking,
+    registry: Registry,
+    job: Job,
+    directory: ExportDir,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+) -> None:
+    """Import the prompts of a directory among other things: where none can be had, each is recorded as lost.
+
+    :param options: Those of the command.
+    """
+    try:
+        prompts = PromptRegistry(registry)
+    except NoPrompts as ex:
+        for whole in read_prompts(directory)["prompts"]:
+            job.ledger.expect("prompt", 1)
+            job.lost("prompt", whole["model"]["name"], ex, "versions")
+    else:
+        import_all_prompts(tracking, prompts, job, directory, options, id_map)
 
 
 def _prompts(job: Job, directory: ExportDir, summary: Json) -> List[Json]:
@@ -143,19 +159,13 @@ def import_prompts(
         "delete_prompt": delete_prompt,
         "on_version_conflict": on_version_conflict,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
     try:
-        directory = input_directory(input_dir)
-        reports = report_directory(report_dir, directory)
-        with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-            tracking, None, "dst", workers=workers
-        ) as registry, Ledger(reports, "import_prompts", {"input_dir": input_dir, **options}) as ledger, open_job(
-            ledger, "prompts", options
-        ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-            import_all_prompts(tracking, PromptRegistry(registry), job, directory, options, id_map)
-            tell(ledger)
-            return _summarize(job, reports)
+        with importing("import_prompts", input_dir, report_dir, options, mlflow_client, "prompts") as to:
+            prompts = PromptRegistry(to.registry)
+            import_all_prompts(to.tracking, prompts, to.job, to.directory, options, to.id_map)
+            return _summarize(to.job, to.reports)
     except MlflowExportImportException as ex:
         return not_done(ex)
 
@@ -173,16 +183,13 @@ def _summarize(job: Job, reports: ExportDir) -> Dict[str, int]:
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "dst") as (tracking, registry):
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_all_prompts(tracking, PromptRegistry(registry), job, directory, options, id_map)
-                _summarize(job, reports)
+    def work(to: Destination) -> None:
+        prompts = PromptRegistry(to.registry)
+        import_all_prompts(to.tracking, prompts, to.job, to.directory, options, to.id_map)
+        _summarize(to.job, to.reports)
 
-    return run_command("import-prompts", options, reports, "prompts", work)
+    return import_script("import-prompts", options, "prompts", work)
 
 
 if __name__ == "__main__":

@@ -117,9 +117,7 @@ class Executor:
             raise
         self.check()
 
-    def _imap_inside(
-        self, function: Callable[[A], T], items: Iterable[A], helpers: int
-    ) -> Iterator[Outcome[A, T]]:
+    def _imap_inside(self, function: Callable[[A], T], items: Iterable[A], helpers: int) -> Iterator[Outcome[A, T]]:
         """Do the work of :meth:`imap` inside a task, which must not wait for a place in the pool.
 
         :param helpers: How many items others may have in work at once.

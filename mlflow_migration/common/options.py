@@ -248,7 +248,7 @@ OPTIONS: Dict[str, Option] = {
         _WHICH, 'Only runs (or model versions) that match MLflow\'s filter string, such as "metrics.rmse < 1".'
     ),
     "logged_models_filter": Option(
-        _WHICH, 'Only logged models that match MLflow\'s filter string, such as "name = \'model\'".'
+        _WHICH, "Only logged models that match MLflow's filter string, such as \"name = 'model'\"."
     ),
     "export_runs": Option(_WHICH, "Take the runs that made or measured them too.", BOOL, True),
     "run_start_time": Option(_WHICH, "Only runs started at or after this date or date-time (UTC).", TIME),
@@ -317,7 +317,8 @@ OPTIONS: Dict[str, Option] = {
     ),
     "await_creation_for": Option(_AGAIN, "Has no effect; for command lines of the earlier tools.", click.INT),
     "every": Option(
-        _AGAIN, "Copy again and again, a copy beginning so long after the last one did, such as 10m, until stopped.",
+        _AGAIN,
+        "Copy again and again, a copy beginning so long after the last one did, such as 10m, until stopped.",
         DURATION,
     ),
     "recheck": Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Optional
+from typing import Any, Mapping, Optional
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import Registry
@@ -33,6 +33,14 @@ def check_registry_rights(registry: Registry, ledger: Ledger, require_admin: boo
         return
     ledger.note(f"The model registry is at {registry.uri}.")
     _tell(_problem(registry.server, action), ledger, require_admin)
+
+
+def note_databricks_options(ledger: Ledger, options: Mapping[str, Any]) -> None:
+    """Say that options which only a Databricks workspace has a use for do nothing elsewhere."""
+    permissions = ("export_permissions", "import_permissions", "copy_permissions")
+    for name in (*permissions, "notebook_formats", "dst_notebook_dir"):
+        if options.get(name):
+            ledger.note(f"--{name.replace('_', '-')} has no effect: this server is no Databricks workspace.")
 
 
 def _tell(problem: Optional[str], ledger: Ledger, require_admin: bool) -> None:

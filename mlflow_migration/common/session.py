@@ -98,7 +98,7 @@ def run_command(
 
     def report() -> None:
         if directory is not None:
-            ledger.report = _report(directory)
+            write_reports(ledger, directory)
 
     try:
         return finish(ledger, body, closed=report)
@@ -108,13 +108,14 @@ def run_command(
         raise
 
 
-def _report(directory: ExportDir) -> Optional[str]:
+def write_reports(ledger: Ledger, directory: ExportDir) -> None:
+    """Write report.json and report.html beside a ledger that is closed; that it can't be done is only logged."""
     # by the executor, as nothing that goes wrong here may hide what the command did
     outcome = Executor(1).gather(write_report, [directory])[0]
     if outcome.error is not None:
         _log.warning("The report is not written: %s", describe(outcome.error))
         _log.debug("Where it arose:", exc_info=outcome.error)
-    return outcome.value
+    ledger.report = outcome.value
 
 
 def _remove(directory: ExportDir) -> None:

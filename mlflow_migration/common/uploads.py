@@ -89,9 +89,7 @@ class Uploads:
         """
         same = [path for path, size in sorted(self.sizes.items()) if there.get("artifact:" + path) == str(size)]
         other = [
-            path
-            for path in same
-            if old.get(path, new.get(path)) != new.get(path) or (other_fix and is_mlmodel(path))
+            path for path in same if old.get(path, new.get(path)) != new.get(path) or (other_fix and is_mlmodel(path))
         ]
         moved = set(other)
         if read:

@@ -10,7 +10,7 @@ from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tu
 from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments, export_rest
 from mlflow_migration.bulk.export_all import PROMPTS
 from mlflow_migration.bulk.export_prompts import export_all_prompts
-from mlflow_migration.bulk.import_prompts import import_all_prompts
+from mlflow_migration.bulk.import_prompts import import_prompts_if_any
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, ModelsExporter
 from mlflow_migration.bulk.models_importer import Came, import_listed_models
 from mlflow_migration.client.errors import BadInput
@@ -176,8 +176,7 @@ class _Copy:
             return  # a server that is too old for them has none
         place = self._directory.sub(PROMPTS)
         export_all_prompts(self._src, src, self._reads, wanted, place)
-        dst = PromptRegistry(self._registries[1])
-        import_all_prompts(self._dst, dst, self._writes, place, self._options, self._id_map)
+        import_prompts_if_any(self._dst, self._registries[1], self._writes, place, self._options, self._id_map)
 
 
 def copy_server(job: Job, src: Tracking, dst: Tracking, options: Mapping[str, Any], id_map: IdMap) -> None:

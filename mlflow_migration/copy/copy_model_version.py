@@ -13,7 +13,7 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.old_layouts import canonical_version
-from mlflow_migration.common.rights import check_registry_rights
+from mlflow_migration.common.rights import check_registry_rights, note_databricks_options
 from mlflow_migration.common.session import open_job, tell
 from mlflow_migration.common.two_servers import two_registries, two_servers
 from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
@@ -22,7 +22,6 @@ from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.model_importer import RegisteredModelImporter
 from mlflow_migration.model_version.export_model_version import export_one_version
 from mlflow_migration.model_version.import_model_version import import_one_version
-from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.import_run import settings_of as import_settings
 
 Json = Dict[str, Any]
@@ -61,7 +60,7 @@ def copy_one_version(
     name, number = options["src_model"], str(options["src_version"])
     new_name = options.get("dst_model") or name
     names = {"import_stages_and_aliases": options.get("copy_stages_and_aliases")}
-    note_databricks_options(job, options)
+    note_databricks_options(job.ledger, options)
     if not options.get("dst_experiment_name"):
         return _copy_shallow(job, src, registries, options, id_map)
     with way_station(None if job.dry_run else options.get("temp_dir")) as directory:

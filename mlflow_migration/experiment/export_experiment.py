@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import AbstractSet, Any, Collection, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.servers import open_tracking, with_client
+from mlflow_migration.client.servers import with_client
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.common.options import parse_time
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
 from mlflow_migration.experiment.experiment_exporter import ExperimentExporter, find_experiment
 from mlflow_migration.experiment.run_listing import Selection
-from mlflow_migration.run.export_run import note_databricks_options, settings_of
+from mlflow_migration.run.export_run import settings_of
 from mlflow_migration.run.run_exporter import RunExporter
 
 _log = log.getLogger(__name__)
@@ -151,14 +149,10 @@ def export_experiment(
         "logged_models_filter": logged_models_filter,
         "filter": filter,
         "workers": workers,
-        "quiet": True,
     }
-    directory = ExportDir(output_dir)
-    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
-        directory, "export_experiment", {"experiment": experiment_id_or_name, "output_dir": output_dir, **options}
-    ) as ledger, open_job(ledger, "runs", options) as job:
-        runs = export_one_experiment(tracking, job, experiment_id_or_name, directory, options)
-        tell(ledger)
+    about = {"experiment": experiment_id_or_name}
+    with exporting("export_experiment", output_dir, options, mlflow_client, **about) as frm:
+        runs = export_one_experiment(frm.tracking, frm.job, experiment_id_or_name, frm.directory, options)
     return len(runs.whole), len(runs.failed)
 
 
@@ -170,16 +164,11 @@ def export_experiment(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["output_dir"])
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "src", workers=options["workers"]) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "read")
-            note_databricks_options(job, options)
-            export_one_experiment(tracking, job, options["experiment"], directory, options)
+    def work(frm: Source) -> None:
+        export_one_experiment(frm.tracking, frm.job, options["experiment"], frm.directory, options)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-experiment", options, reports, "runs", work)
+    return export_script("export-experiment", options, "runs", work)
 
 
 if __name__ == "__main__":

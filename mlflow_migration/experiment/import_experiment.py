@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, Dict, Optional
 
-from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.id_map import IdMap
-from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.experiment.experiment_importer import ExperimentImporter
-from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.import_run import settings_of
 
 
@@ -57,17 +48,11 @@ def import_experiment(
         "on_refused": on_refused,
         "on_destination_change": on_destination_change,
         "workers": workers,
-        "quiet": True,
     }
-    directory = input_directory(input_dir)
-    reports = report_directory(report_dir, directory)
-    shown = {"experiment_name": experiment_name, "input_dir": input_dir, **options}
-    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
-        reports, "import_experiment", shown
-    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-        importer = ExperimentImporter(tracking, job, settings_of(options), id_map, experiment_name)
-        runs = importer.import_experiment(directory)
-        tell(ledger)
+    about = {"experiment_name": experiment_name}
+    with importing("import_experiment", input_dir, report_dir, options, mlflow_client, **about) as to:
+        importer = ExperimentImporter(to.tracking, to.job, settings_of(options), to.id_map, experiment_name)
+        runs = importer.import_experiment(to.directory)
     from mlflow_migration.run.entities import run_info_entity
 
     return {src_id: run_info_entity(info) for src_id, info in runs.infos.items()}
@@ -80,20 +65,12 @@ def import_experiment(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
+    name, settings = options["experiment_name"], settings_of(options)
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "write")
-            note_databricks_options(job, options)
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                settings = settings_of(options)
-                ExperimentImporter(tracking, job, settings, id_map, options["experiment_name"]).import_experiment(
-                    directory
-                )
+    def work(to: Destination) -> None:
+        ExperimentImporter(to.tracking, to.job, settings, to.id_map, name).import_experiment(to.directory)
 
-    return run_command("import-experiment", options, reports, "runs", work)
+    return import_script("import-experiment", options, "runs", work)
 
 
 if __name__ == "__main__":

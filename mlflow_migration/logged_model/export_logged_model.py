@@ -8,14 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from mlflow_migration.client.errors import MlflowExportImportException, describe
-from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
+from mlflow_migration.common.one_server import Source, export_script, exporting
 
 _log = log.getLogger(__name__)
 
@@ -34,19 +29,15 @@ def export_logged_model(
     """
     from mlflow_migration.run.models_exporter import export_one_logged_model
 
-    options = {"export_runs": export_runs, "workers": workers, "quiet": True}
+    options = {"export_runs": export_runs, "workers": workers}
     try:
-        directory = ExportDir(output_dir)
-        with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
-            directory, "export_logged_model", {"model_id": model_id, "output_dir": output_dir, **options}
-        ) as ledger, open_job(ledger, "objects", options) as job:
-            exporter = export_one_logged_model(tracking, job, model_id, directory, options)
+        with exporting("export_logged_model", output_dir, options, mlflow_client, "objects", model_id=model_id) as frm:
+            exporter = export_one_logged_model(frm.tracking, frm.job, model_id, frm.directory, options)
             if model_id not in exporter.models:
-                raise MlflowExportImportException(f"it could not be exported; see {ledger.path}")
-            tell(ledger)
+                raise MlflowExportImportException(f"it could not be exported; see {frm.job.ledger.path}")
             from mlflow_migration.logged_model.entities import logged_model_entity
 
-            return logged_model_entity(tracking.logged_model(model_id))
+            return logged_model_entity(frm.tracking.logged_model(model_id))
     except MlflowExportImportException as ex:
         _log.error("Logged model %s was not exported: %s", model_id, describe(ex))
         return None
@@ -60,15 +51,10 @@ def main(**options: Any) -> int:
     """Run the console script."""
     from mlflow_migration.run.models_exporter import export_one_logged_model
 
-    directory = ExportDir(options["output_dir"])
+    def work(frm: Source) -> None:
+        export_one_logged_model(frm.tracking, frm.job, options["model_id"], frm.directory, options)
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "src", workers=options["workers"]) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "read")
-            export_one_logged_model(tracking, job, options["model_id"], directory, options)
-
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-logged-model", options, reports, "objects", work)
+    return export_script("export-logged-model", options, "objects", work)
 
 
 if __name__ == "__main__":

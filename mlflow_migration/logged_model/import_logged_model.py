@@ -5,19 +5,11 @@ What it does stands above the logged models, as runs travel with them: it is imp
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException
-from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.id_map import IdMap
-from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.common.one_server import Destination, import_script, importing
 
 
 def import_logged_model(
@@ -61,23 +53,16 @@ def import_logged_model(
         "import_source_tags": import_source_tags,
         "on_destination_change": on_destination_change,
         "workers": workers,
-        "quiet": True,
     }
-    directory = input_directory(input_dir)
-    reports = report_directory(report_dir, directory)
-    shown = {"input_dir": input_dir, "experiment_name": experiment_name, "run_id": run_id, **options}
-    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, Ledger(
-        reports, "import_logged_model", shown
-    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.identity)) as id_map:
+    about: Dict[str, Any] = {"experiment_name": experiment_name, "run_id": run_id}
+    with importing("import_logged_model", input_dir, report_dir, options, mlflow_client, **about) as to:
         arrived = import_one_logged_model(
-            tracking, job, directory, experiment_name, settings_of(options), id_map,
+            to.tracking, to.job, to.directory, experiment_name, settings_of(options), to.id_map,
             run_id=run_id, model_type=model_type, step=step,
         )  # fmt: skip
         if not arrived:
-            raise MlflowExportImportException(
-                f"The logged model of {input_dir} could not be imported; see {ledger.path}"
-            )
-        tell(ledger)
+            place = to.job.ledger.path
+            raise MlflowExportImportException(f"The logged model of {input_dir} could not be imported; see {place}")
 
 
 @command(
@@ -89,17 +74,12 @@ def main(**options: Any) -> int:
     from mlflow_migration.run.import_run import settings_of
     from mlflow_migration.run.models_importer import import_one_logged_model
 
-    directory = input_directory(options["input_dir"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
+    name, settings = options["experiment_name"], settings_of(options)
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "write")
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                name = options["experiment_name"]
-                import_one_logged_model(tracking, job, directory, name, settings_of(options), id_map)
+    def work(to: Destination) -> None:
+        import_one_logged_model(to.tracking, to.job, to.directory, name, settings, to.id_map)
 
-    return run_command("import-logged-model", options, reports, "runs", work)
+    return import_script("import-logged-model", options, "runs", work)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.common.cli import command
-from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.model.model_exporter import ModelExporter, VersionSelection
-from mlflow_migration.model.one_side import one_side
 from mlflow_migration.run.export_run import settings_of
 
 SCRIPT = "export_model.py"
@@ -38,6 +33,10 @@ def list_of(value: Union[None, str, Sequence[str]]) -> Optional[List[str]]:
     if not isinstance(value, str):
         return [str(item) for item in value] if value else None
     return [item.strip() for item in value.split(",") if item.strip()] or None
+
+
+def _exporter(frm: Source, options: Mapping[str, Any], selection: VersionSelection) -> ModelExporter:
+    return ModelExporter(frm.tracking, frm.registry, frm.job, settings_of(options), selection, SCRIPT)
 
 
 def export_model(
@@ -80,18 +79,12 @@ def export_model(
         "export_deleted_runs": export_deleted_runs,
         "notebook_formats": notebook_formats,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
-    directory, selection = ExportDir(output_dir), selection_of(options)
-    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-        tracking, None, "src", workers=workers
-    ) as registry, Ledger(
-        directory, "export_model", {"model": model_name, "output_dir": output_dir, **options}
-    ) as ledger, open_job(ledger, "runs", options) as job:
-        exporter = ModelExporter(tracking, registry, job, settings_of(options), selection, SCRIPT)
-        exporter.export(model_name, directory)
-        tell(ledger)
-    return ledger.exit_status == 0, model_name
+    selection = selection_of(options)
+    with exporting("export_model", output_dir, options, mlflow_client, model=model_name) as frm:
+        _exporter(frm, options, selection).export(model_name, frm.directory)
+    return frm.job.ledger.exit_status == 0, model_name
 
 
 @command(
@@ -101,15 +94,12 @@ def export_model(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory, selection = ExportDir(options["output_dir"]), selection_of(options)
+    selection = selection_of(options)
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "src") as (tracking, registry):
-            exporter = ModelExporter(tracking, registry, job, settings_of(options), selection, SCRIPT)
-            exporter.export(options["model"], directory)
+    def work(frm: Source) -> None:
+        _exporter(frm, options, selection).export(options["model"], frm.directory)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-model", options, reports, "runs", work)
+    return export_script("export-model", options, "runs", work)
 
 
 if __name__ == "__main__":

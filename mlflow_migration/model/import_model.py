@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import IS_PROMPT, Registry
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import logged_model_dirs, read_model, run_dirs
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.common.tables import table
 from mlflow_migration.model.carriers import Arrived, Carriers
 from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.given_runs import BulkModelImporter, ModelImporter
 from mlflow_migration.model.model_exporter import MODEL_FILE
 from mlflow_migration.model.model_importer import RegisteredModelImporter
-from mlflow_migration.model.one_side import one_side
 from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
 from mlflow_migration.run.run_batch import Found, Part, import_batch
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
@@ -184,17 +178,10 @@ def import_model(
         "fill_gaps": fill_gaps,
         "on_destination_change": on_destination_change,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
-    directory = input_directory(input_dir)
-    reports = report_directory(report_dir, directory)
-    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-        tracking, None, "dst", workers=workers
-    ) as registry, Ledger(reports, "import_model", {"input_dir": input_dir, **options}) as ledger, open_job(
-        ledger, "runs", options
-    ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-        import_one_model(tracking, registry, job, directory, options, id_map)
-        tell(ledger)
+    with importing("import_model", input_dir, report_dir, options, mlflow_client) as to:
+        import_one_model(to.tracking, to.registry, to.job, to.directory, options, to.id_map)
 
 
 @command(
@@ -204,17 +191,13 @@ def import_model(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "dst") as (tracking, registry):
-            if options["await_creation_for"] is not None:
-                job.ledger.note("--await-creation-for has no effect: versions are ready when they are made.")
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_one_model(tracking, registry, job, directory, options, id_map)
+    def work(to: Destination) -> None:
+        if options["await_creation_for"] is not None:
+            to.job.ledger.note("--await-creation-for has no effect: versions are ready when they are made.")
+        import_one_model(to.tracking, to.registry, to.job, to.directory, options, to.id_map)
 
-    return run_command("import-model", options, reports, "runs", work)
+    return import_script("import-model", options, "runs", work)
 
 
 if __name__ == "__main__":

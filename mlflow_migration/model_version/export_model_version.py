@@ -8,15 +8,13 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import Registry
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import envelope, write_file
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import old_info, read_model
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.model.model_exporter import (
     MODEL_FILE,
     VERSION_LAYOUT,
@@ -24,7 +22,6 @@ from mlflow_migration.model.model_exporter import (
     ModelExporter,
     VersionSelection,
 )
-from mlflow_migration.model.one_side import one_side
 from mlflow_migration.run.export_run import settings_of
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE
 
@@ -145,19 +142,13 @@ def export_model_version(
         "export_permissions": export_permissions,
         "notebook_formats": notebook_formats,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
-    directory = ExportDir(output_dir)
-    with open_tracking(None, "src", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-        tracking, None, "src", workers=workers
-    ) as registry, Ledger(directory, "export_model_version", {"output_dir": output_dir, **options}) as ledger, open_job(
-        ledger, "runs", options
-    ) as job:
-        export_one_version(tracking, registry, job, directory, options)
-        tell(ledger)
+    with exporting("export_model_version", output_dir, options, mlflow_client) as frm:
+        export_one_version(frm.tracking, frm.registry, frm.job, frm.directory, options)
         from mlflow_migration.model.entities import version_entity
 
-        return version_entity(registry.version(model_name, str(version)))
+        return version_entity(frm.registry.version(model_name, str(version)))
 
 
 @command(
@@ -167,14 +158,11 @@ def export_model_version(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["output_dir"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "src") as (tracking, registry):
-            export_one_version(tracking, registry, job, directory, options)
+    def work(frm: Source) -> None:
+        export_one_version(frm.tracking, frm.registry, frm.job, frm.directory, options)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-model-version", options, reports, "runs", work)
+    return export_script("export-model-version", options, "runs", work)
 
 
 if __name__ == "__main__":

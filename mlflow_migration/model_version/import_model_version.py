@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException
 from mlflow_migration.client.registry import IS_PROMPT, Registry
-from mlflow_migration.client.servers import open_registry, open_tracking, with_client
+from mlflow_migration.client.servers import with_client
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import (
     logged_model_dirs,
     read_experiment,
@@ -22,15 +20,12 @@ from mlflow_migration.common.object_files import (
     read_run,
     read_version,
 )
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.model.carriers import Carriers
 from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.import_model import import_with_runs
 from mlflow_migration.model.model_exporter import MODEL_FILE, VERSION_LAYOUT
 from mlflow_migration.model.model_importer import RegisteredModelImporter
-from mlflow_migration.model.one_side import one_side
 from mlflow_migration.model_version.export_model_version import EXPERIMENT_FILE, VERSION_FILE
 from mlflow_migration.run.import_run import settings_of
 from mlflow_migration.run.run_file import RUN_FILE
@@ -135,23 +130,17 @@ def import_model_version(
         "import_stages_and_aliases": import_stages_and_aliases,
         "import_metadata": import_metadata,
         "workers": workers,
-        "quiet": True,
+        "registry_uri": None,
     }
     _, mlflow_client = with_client(model_id, mlflow_client, None)
-    directory = input_directory(input_dir)
-    reports = report_directory(report_dir, directory)
-    with open_tracking(None, "dst", workers=workers, mlflow_client=mlflow_client) as tracking, open_registry(
-        tracking, None, "dst", workers=workers
-    ) as registry, Ledger(reports, "import_model_version", {"input_dir": input_dir, **options}) as ledger, open_job(
-        ledger, "runs", options
-    ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-        number = import_one_version(tracking, registry, job, directory, options, id_map)
-        tell(ledger)
+    with importing("import_model_version", input_dir, report_dir, options, mlflow_client) as to:
+        number = import_one_version(to.tracking, to.registry, to.job, to.directory, options, to.id_map)
         if not number:
-            raise MlflowExportImportException(f"The version of {input_dir} could not be imported; see {ledger.path}")
+            place = to.job.ledger.path
+            raise MlflowExportImportException(f"The version of {input_dir} could not be imported; see {place}")
         from mlflow_migration.model.entities import version_entity
 
-        return version_entity(registry.version(model_name, number))
+        return version_entity(to.registry.version(model_name, number))
 
 
 @command(
@@ -161,15 +150,11 @@ def import_model_version(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "dst") as (tracking, registry):
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_one_version(tracking, registry, job, directory, options, id_map)
+    def work(to: Destination) -> None:
+        import_one_version(to.tracking, to.registry, to.job, to.directory, options, to.id_map)
 
-    return run_command("import-model-version", options, reports, "runs", work)
+    return import_script("import-model-version", options, "runs", work)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,13 @@ from typing import Any
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
 from mlflow_migration.client.registry import PromptRegistry
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import read_prompt
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
-from mlflow_migration.model.one_side import one_side
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.prompt.prompt_exporter import PromptExporter
 
 _log = log.getLogger(__name__)
@@ -51,18 +48,12 @@ def export_prompt(prompt_name: str, prompt_version: str, output_dir: str, mlflow
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :return: The version as MLflow's entity of prompts; None if it could not be exported.
     """
-    options = {"prompt_name": prompt_name, "prompt_version": str(prompt_version), "quiet": True}
-    directory = ExportDir(output_dir)
+    options = {"prompt_name": prompt_name, "prompt_version": str(prompt_version), "registry_uri": None}
     try:
-        with open_tracking(None, "src", mlflow_client=mlflow_client) as tracking, open_registry(
-            tracking, None, "src"
-        ) as registry, Ledger(directory, "export_prompt", {"output_dir": output_dir, **options}) as ledger, open_job(
-            ledger, "prompts", options
-        ) as job:
-            prompts = PromptRegistry(registry)
-            export_one_version(tracking, prompts, job, prompt_name, str(prompt_version), directory)
-            tell(ledger)
-            if ledger.exit_status:
+        with exporting("export_prompt", output_dir, options, mlflow_client, "prompts") as frm:
+            prompts = PromptRegistry(frm.registry)
+            export_one_version(frm.tracking, prompts, frm.job, prompt_name, str(prompt_version), frm.directory)
+            if frm.job.ledger.exit_status:
                 return None
             from mlflow_migration.prompt.entities import prompt_entity
 
@@ -77,17 +68,14 @@ def export_prompt(prompt_name: str, prompt_version: str, output_dir: str, mlflow
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["output_dir"])
     if not options["prompt_name"]:
         raise BadInput("Name the prompt: --prompt-name is missing.")
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "src") as (tracking, registry):
-            name, number = options["prompt_name"], options["prompt_version"]
-            export_one_version(tracking, PromptRegistry(registry), job, name, number, directory)
+    def work(frm: Source) -> None:
+        name, number = options["prompt_name"], options["prompt_version"]
+        export_one_version(frm.tracking, PromptRegistry(frm.registry), frm.job, name, number, frm.directory)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-prompt", options, reports, "prompts", work)
+    return export_script("export-prompt", options, "prompts", work)
 
 
 if __name__ == "__main__":

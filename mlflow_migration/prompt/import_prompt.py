@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, describe
 from mlflow_migration.client.registry import PromptRegistry
-from mlflow_migration.client.servers import open_registry, open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import read_prompt
-from mlflow_migration.common.session import input_dir as input_directory
-from mlflow_migration.common.session import open_job, run_command, tell
-from mlflow_migration.common.session import report_dir as report_directory
-from mlflow_migration.model.one_side import one_side
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.prompt.links import Links
 from mlflow_migration.prompt.prompt_exporter import PROMPT_FILE
 from mlflow_migration.prompt.prompt_importer import NOTHING_LACKING, import_one_prompt, whole_of
@@ -79,18 +73,12 @@ def import_prompt(
         "prompt_name": prompt_name,
         "delete_prompt": delete_prompt,
         "on_version_conflict": on_version_conflict,
-        "quiet": True,
+        "registry_uri": None,
     }
     try:
-        directory = input_directory(input_dir)
-        reports = report_directory(report_dir, directory)
-        with open_tracking(None, "dst", mlflow_client=mlflow_client) as tracking, open_registry(
-            tracking, None, "dst"
-        ) as registry, Ledger(reports, "import_prompt", {"input_dir": input_dir, **options}) as ledger, open_job(
-            ledger, "prompts", options
-        ) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-            name, number = import_one_version(tracking, PromptRegistry(registry), job, directory, options, id_map)
-            tell(ledger)
+        with importing("import_prompt", input_dir, report_dir, options, mlflow_client, "prompts") as to:
+            prompts = PromptRegistry(to.registry)
+            name, number = import_one_version(to.tracking, prompts, to.job, to.directory, options, to.id_map)
             return (name, number) if number else None
     except MlflowExportImportException as ex:
         _log.error("The prompt of %s was not imported: %s", input_dir, describe(ex))
@@ -103,15 +91,11 @@ def import_prompt(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_directory(options["input_dir"])
-    reports = report_directory(options["report_dir"], directory, options["dry_run"])
 
-    def work(job: Job) -> None:
-        with one_side(job, options, "dst") as (tracking, registry):
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_one_version(tracking, PromptRegistry(registry), job, directory, options, id_map)
+    def work(to: Destination) -> None:
+        import_one_version(to.tracking, PromptRegistry(to.registry), to.job, to.directory, options, to.id_map)
 
-    return run_command("import-prompt", options, reports, "prompts", work)
+    return import_script("import-prompt", options, "prompts", work)
 
 
 if __name__ == "__main__":

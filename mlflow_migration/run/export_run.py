@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, List, Mapping, Optional
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
-from mlflow_migration.client.servers import open_tracking
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.artifact_stores import note_absent
@@ -13,10 +12,8 @@ from mlflow_migration.common.artifacts import ArtifactFilter
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import read_run
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import open_job, report_dir, run_command, tell
+from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.logged_model.logged_model_exporter import export_models
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 
@@ -38,14 +35,6 @@ def settings_of(options: Mapping[str, Any]) -> ExportSettings:
         deleted_runs=bool(options.get("export_deleted_runs")),
         models=options.get("logged_models_filter") or "",
     )
-
-
-def note_databricks_options(job: Job, options: Mapping[str, Any]) -> None:
-    """Say that options which only a Databricks workspace has a use for do nothing elsewhere."""
-    permissions = ("export_permissions", "import_permissions", "copy_permissions")
-    for name in (*permissions, "notebook_formats", "dst_notebook_dir"):
-        if options.get(name):
-            job.ledger.note(f"--{name.replace('_', '-')} has no effect: this server is no Databricks workspace.")
 
 
 def export_one_run(
@@ -107,22 +96,17 @@ def export_run(
         "export_deleted_runs": export_deleted_runs,
         "skip_download_run_artifacts": skip_download_run_artifacts,
         "notebook_formats": notebook_formats,
-        "quiet": True,
     }
-    directory = ExportDir(output_dir)
     try:
-        with open_tracking(None, "src", mlflow_client=mlflow_client) as tracking, Ledger(
-            directory, "export_run", {"run_id": run_id, "output_dir": output_dir, **options}
-        ) as ledger, open_job(ledger, "runs", options) as job:
-            exporter = export_one_run(tracking, job, run_id, directory, settings_of(options))
+        with exporting("export_run", output_dir, options, mlflow_client, run_id=run_id) as frm:
+            exporter = export_one_run(frm.tracking, frm.job, run_id, frm.directory, settings_of(options))
             if run_id in exporter.failed:
-                raise MlflowExportImportException(f"Run {run_id} could not be exported; see {ledger.path}")
+                raise MlflowExportImportException(f"Run {run_id} could not be exported; see {frm.job.ledger.path}")
             if run_id not in exporter.whole:
                 return None
-            tell(ledger)
             from mlflow_migration.run.entities import run_entity
 
-            return run_entity(tracking.run(run_id))
+            return run_entity(frm.tracking.run(run_id))
     except MlflowExportImportException as ex:
         if raise_exception:
             raise
@@ -136,18 +120,13 @@ def export_run(
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = ExportDir(options["output_dir"])
+    # asked for by its id, a run is wanted whether it is deleted or not
+    settings = settings_of({**options, "export_deleted_runs": True})
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "src", workers=options["workers"]) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "read")
-            note_databricks_options(job, options)
-            # asked for by its id, a run is wanted whether it is deleted or not
-            settings = settings_of({**options, "export_deleted_runs": True})
-            export_one_run(tracking, job, options["run_id"], directory, settings)
+    def work(frm: Source) -> None:
+        export_one_run(frm.tracking, frm.job, options["run_id"], frm.directory, settings)
 
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
-    return run_command("export-run", options, reports, "runs", work)
+    return export_script("export-run", options, "runs", work)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, Refused
-from mlflow_migration.client.servers import open_tracking, with_client
+from mlflow_migration.client.servers import with_client
 from mlflow_migration.client.tracking import RUN_KEY, Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import logged_model_dirs, read_run
 from mlflow_migration.common.old_layouts import is_id
-from mlflow_migration.common.rights import check_rights
-from mlflow_migration.common.session import input_dir, open_job, report_dir, run_command, tell
+from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
-from mlflow_migration.run.export_run import note_databricks_options
 from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import RELATIVES, ImportSettings, RunImporter
 
@@ -146,25 +142,16 @@ def import_run(
         "dst_notebook_dir": dst_notebook_dir,
         "use_src_user_id": use_src_user_id,
         "mlmodel_fix": mlmodel_fix,
-        "quiet": True,
     }
-    directory = _input_dir(input_dir)
-    reports = _report_dir(report_dir, directory)
-    shown = {"input_dir": input_dir, "experiment_name": experiment_name, **options}
-    with open_tracking(None, "dst", mlflow_client=mlflow_client) as tracking, Ledger(
-        reports, "import_run", shown
-    ) as ledger, open_job(ledger, "runs", options) as job, closing(IdMap(reports, tracking.identity)) as id_map:
-        runs = import_one_run(tracking, job, directory, experiment_name, settings_of(options), id_map)
+    with importing("import_run", input_dir, report_dir, options, mlflow_client, experiment_name=experiment_name) as to:
+        runs = import_one_run(to.tracking, to.job, to.directory, experiment_name, settings_of(options), to.id_map)
+        ledger = to.job.ledger
         if not runs.infos or ledger.counts.get("run", {}).get("failed"):
             raise MlflowExportImportException(f"The run of {input_dir} could not be imported; see {ledger.path}")
-        tell(ledger)
         src_id = next(iter(runs.infos))
         from mlflow_migration.run.entities import run_entity
 
-        return run_entity(tracking.run(runs.ids[src_id])), runs.parents.get(src_id)
-
-
-_input_dir, _report_dir = input_dir, report_dir
+        return run_entity(to.tracking.run(runs.ids[src_id])), runs.parents.get(src_id)
 
 
 @command(
@@ -173,17 +160,12 @@ _input_dir, _report_dir = input_dir, report_dir
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
-    directory = input_dir(options["input_dir"])
-    reports = report_dir(options["report_dir"], directory, options["dry_run"])
+    name, settings = options["experiment_name"], settings_of(options)
 
-    def work(job: Job) -> None:
-        with open_tracking(options["tracking_uri"], "dst", workers=options["workers"], dry_run=job.dry_run) as tracking:
-            check_rights(tracking, job.ledger, options["require_admin"], "write")
-            note_databricks_options(job, options)
-            with closing(IdMap(reports, tracking.identity, writable=not job.dry_run)) as id_map:
-                import_one_run(tracking, job, directory, options["experiment_name"], settings_of(options), id_map)
+    def work(to: Destination) -> None:
+        import_one_run(to.tracking, to.job, to.directory, name, settings, to.id_map)
 
-    return run_command("import-run", options, reports, "runs", work)
+    return import_script("import-run", options, "runs", work)
 
 
 if __name__ == "__main__":
