@@ -117,6 +117,7 @@ def export_experiments_of(
     """
     ids = frozenset(item.experiment["experiment_id"] for item in wanted)
     took: Dict[str, float] = {}
+    job.ledger.phase("exporting experiments", whole=True)
     if not job.dry_run:
         directory.make()
 

@@ -42,6 +42,7 @@ def export_server(
     except NoPrompts:
         pass  # a server that is too old for them has none
     else:
+        job.ledger.phase("exporting prompts", whole=True)
         export_all_prompts(tracking, prompts, job, [ALL], directory.sub(PROMPTS))
     write_manifest(tracking, job, directory, options, SCRIPT)
 

@@ -23,6 +23,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.common.rename_utils import get_renames
 from mlflow_migration.run.import_run import settings_of
+from mlflow_migration.verify.at_end import check_at_end
 
 
 def import_server(
@@ -56,6 +57,15 @@ def import_server(
         import_prompts_if_any(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
 
 
+def _import(to: Destination, options: Mapping[str, Any], renames: Tuple[Mapping[str, str], Mapping[str, str]]) -> None:
+    import_server(to.tracking, to.registry, to.job, to.directory, options, to.id_map, renames)
+    # all that the directory has is to be there
+    everything = {"export_deleted_runs": True, "export_deleted_experiments": True}
+    named = {"experiment_rename_file": renames[0], "model_rename_file": renames[1]}
+    with check_at_end(to.job, {**options, **everything, **named}, to.reports) as check:
+        check.directory(to.directory, (to.tracking, to.registry), to.id_map)
+
+
 def import_all(
     input_dir: str,
     delete_model: bool,
@@ -73,6 +83,7 @@ def import_all(
     report_dir: Optional[str] = None,
     on_version_conflict: str = "fail",
     on_destination_change: str = "keep",
+    verify: str = "metadata",
     workers: int = 8,
 ) -> Dict[str, Any]:
     """Import all that the export of a server has written.
@@ -92,6 +103,7 @@ def import_all(
     :param report_dir: Directory for ledger and id map.
     :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
     :param on_destination_change: ``keep`` or ``overwrite``.
+    :param verify: How closely it is verified at the end: ``none``, ``counts``, ``metadata`` or ``full``.
     :param workers: The most requests in flight.
     :return: ``duration`` in seconds, and how many experiments and models ended how: ``experiments_import``,
         ``models_import``.
@@ -105,13 +117,14 @@ def import_all(
         "use_src_user_id": use_src_user_id,
         "on_version_conflict": on_version_conflict,
         "on_destination_change": on_destination_change,
+        "verify": verify,
         "workers": workers,
         "registry_uri": None,
     }
     renames = get_renames(experiment_renames), get_renames(model_renames)
     start = time.monotonic()
     with importing("import_all", input_dir, report_dir, options, mlflow_client) as to:
-        import_server(to.tracking, to.registry, to.job, to.directory, options, to.id_map, renames)
+        _import(to, options, renames)
     return report_of(to.job.ledger, time.monotonic() - start)
 
 
@@ -119,7 +132,7 @@ def import_all(
     "import-all", "tracking_uri", "registry_uri", "input_dir", "delete_model", "delete_prompt",
     "delete_evaluation_dataset", "on_version_conflict", "fill_gaps", "experiment_rename_file", "model_rename_file",
     "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused",
-    "on_destination_change", "recheck", "require_admin",
+    "on_destination_change", "recheck", "require_admin", "verify",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
@@ -128,7 +141,7 @@ def main(**options: Any) -> int:
     def work(to: Destination) -> None:
         if options["delete_evaluation_dataset"]:
             to.job.ledger.note("--delete-evaluation-dataset has no effect: they are not part of this version.")
-        import_server(to.tracking, to.registry, to.job, to.directory, options, to.id_map, renames)
+        _import(to, options, renames)
 
     return import_script("import-all", options, "runs", work)
 

@@ -67,6 +67,7 @@ class ModelsExporter:
 
         :param wanted: Names; see :func:`choose_names`. Those that are not there are recorded.
         """
+        self._job.ledger.phase("reading registered models", whole=True)
         there = [model["name"] for page in self._registry.search_models() for model in page]
         names, unknown = choose_names(wanted, there)
         self._job.ledger.expect("registered_model", len(unknown))
@@ -120,6 +121,7 @@ class ModelsExporter:
         :param failed_runs: Ids of those that could not be read.
         :param models: Ids of the logged models that travel.
         """
+        self._job.ledger.phase("exporting registered models", whole=True)
         roots = {model_id: root for model_id, root in self.roots.items() if model_id in models}
         carried = Carried(runs, failed_runs, roots)
         done = []

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 import mlflow_migration
 from mlflow_migration.client import json_codec
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.jsonl"
 STATUSES = ("copied", "updated", "unchanged", "incomplete", "skipped", "differs", "failed")
+_WHOLE = ("copied", "updated", "unchanged")
 _EXPLAINED = {"failed": "Not whole", "incomplete": "Not whole", "differs": "Left alone"}
 _SIDES = {"read": "From", "write": "To"}
 _SHOWN = 20
@@ -51,6 +52,10 @@ class Ledger:
         self.path: Optional[str] = None
         self.report: Optional[str] = None
         self.stopped: Optional[str] = None
+        self.told: Set[Tuple[str, str]] = set()
+        """Kind, and id at the source, of the objects that are not whole, or were left alone or out."""
+        self._verification: Dict[str, Any] = {}
+        self._verification_text = ""
         self._servers: Dict[str, str] = {}
         self._under_way = False
         self._dry_run = bool(options.get("dry_run"))
@@ -61,6 +66,7 @@ class Ledger:
         self._amounts: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
         self._phase = ""
+        self._by_wholes = False
         self._began = self._told = time.monotonic()
         self._lock = threading.Lock()
         self._file: Optional[AppendLog] = None
@@ -125,6 +131,8 @@ class Ledger:
         with self._lock:
             of_kind = self.counts.setdefault(kind, {})
             of_kind[status] = of_kind.get(status, 0) + 1
+            if losses or status not in _WHOLE:
+                self.told.add((kind, src_id or ""))
             if status == "copied":
                 self._losses.update(losses)
             elif status == "skipped":
@@ -169,10 +177,22 @@ class Ledger:
             self._amounts.update(amounts)
             self._progress()
 
-    def phase(self, name: str) -> None:
-        """Write that another part of the work begins, and the former ends; the same name again is nothing new."""
+    def verified(self, facts: Mapping[str, Any], text: str) -> None:
+        """Take note of what a verification has found.
+
+        :param facts: Its ``depth``, ``result``, ``counts`` and ``exit_status``, any JSON.
+        :param text: The same for the summary.
+        """
+        self._verification, self._verification_text = dict(facts), redact(text)
+
+    def phase(self, name: str, *, whole: bool = False) -> None:
+        """Write that another part of the work begins, and the former ends; the same name again is nothing new.
+
+        :param whole: It has parts that run at the same time: what they say of phases of their own counts no more.
+        """
         with self._lock:
-            if name != self._phase:
+            if name != self._phase and (whole or not self._by_wholes):
+                self._by_wholes = self._by_wholes or whole
                 self._phase = name
                 self._write({"event": "phase", "time": _now(), "name": name})
 
@@ -205,7 +225,7 @@ class Ledger:
         if self.stopped not in (None, _INTERRUPTED) and not self.begun:
             return 2
         bad = any(of_kind.get("incomplete") or of_kind.get("failed") for of_kind in self.counts.values())
-        return int(bool(bad or self.stopped or self.unreconciled))
+        return int(bool(bad or self.stopped or self.unreconciled or self._verification.get("exit_status")))
 
     def close(self) -> None:
         """Write the end line and close the file. Closing again does nothing."""
@@ -215,6 +235,8 @@ class Ledger:
             end: Dict[str, Any] = {"event": "end", "time": _now(), "command": self.command}
             end.update(counts=self.counts, found=dict(self._expected), carried=dict(self._amounts))
             end["exit_status"] = self.exit_status
+            if self._verification:
+                end["verification"] = self._verification
             if self.stopped:
                 end["stopped"] = self.stopped
             if self.unreconciled:
@@ -247,6 +269,7 @@ class Ledger:
             lines.append(f"Stopped early: {printable(self.stopped).rstrip('.')}.{left} Repeat the command to go on.")
         else:
             lines += [f"The counts do not reconcile: {text}." for text in self.unreconciled]
+        lines += ["", self._verification_text] if self._verification_text else []
         if self.path:
             lines.append("")
             lines += [f"Report: {redact(self.report)}"] if self.report else []

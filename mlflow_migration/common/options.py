@@ -188,6 +188,12 @@ OPTIONS: Dict[str, Option] = {
         click.Choice(["counts", "metadata", "full"]),
         "metadata",
     ),
+    "verify": Option(
+        _RUN,
+        "How closely the copy is verified at the end; see --depth of verify-migration.",
+        click.Choice(["none", "counts", "metadata", "full"]),
+        "metadata",
+    ),
     "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),
     "run_id": Option(_WHICH, "Id of the source run.", required=True),
     "model_id": Option(_WHICH, "Id of the logged model.", required=True),

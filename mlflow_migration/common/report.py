@@ -125,7 +125,7 @@ class _Run:
         outcome = _outcome(self.end, stopped)
         return {
             "outcome": outcome,
-            "sentence": _sentence(outcome, total, stopped),
+            "sentence": _sentence(outcome, total, stopped, _verification(self.end)),
             "what_to_do": _REMEDIES[outcome],
             "exit_status": _status(self.end),
             **_times(self.start, self.end),
@@ -136,6 +136,7 @@ class _Run:
             "stopped": stopped,
             "unreconciled": [_text(text) for text in _list(self.end.get("unreconciled"))],
             "counts": {kind: {s: n[s] for s in STATUSES if n[s]} for kind, n in sorted(self.counts.items())},
+            "verification": _verification(self.end),
             "found": self.found,
             "carried": self.carried,
             "losses": [
@@ -233,7 +234,24 @@ _REMEDIES = {
 }
 
 
-def _sentence(outcome: str, total: "Counter[str]", stopped: Optional[str]) -> str:
+def _verification(end: Json) -> Optional[Json]:
+    """Return what the verification at the end has found, None if there was none."""
+    found = _dict(end.get("verification"))
+    if not found:
+        return None
+    left_out = []
+    for item in map(_dict, _list(found.get("left_out"))):
+        words = {"kind": _text(item.get("kind")), "reason": _text(item.get("reason"))}
+        left_out.append({**words, **_numbers({"number": item.get("number")})})
+    return {
+        "depth": _text(found.get("depth")),
+        "result": _text(found.get("result")),
+        "counts": {_text(kind): _numbers(counts) for kind, counts in sorted(_dict(found.get("counts")).items())},
+        "left_out": left_out,
+    }
+
+
+def _sentence(outcome: str, total: "Counter[str]", stopped: Optional[str], verification: Optional[Json]) -> str:
     objects = f"{sum(total.values()):,} object{'s' if sum(total.values()) != 1 else ''}"
     why = (stopped or "").rstrip(".")
     if outcome == "whole":
@@ -245,7 +263,10 @@ def _sentence(outcome: str, total: "Counter[str]", stopped: Optional[str]) -> st
         return f"The command stopped before its end, after {objects}: {why}."
     if outcome == "not ended":
         return f"The command has not come to its end; so far there are {objects}."
-    bad = [f"{total['failed']:,} failed"] if total["failed"] else []
+    counts = (verification or {}).get("counts", {}).values()
+    found = sum(of_kind.get(result, 0) for of_kind in counts for result in ("missing", "differs", "error"))
+    bad = [f"the verification found {found:,} that {'is' if found == 1 else 'are'} not the same"] if found else []
+    bad += [f"{total['failed']:,} failed"] if total["failed"] else []
     bad += [f"{total['incomplete']:,} {'is' if total['incomplete'] == 1 else 'are'} incomplete"] * bool(
         total["incomplete"]
     )

@@ -24,6 +24,7 @@ _RATES = (
     ("bytes", "Bytes of artifacts a second"),
     ("points", "Metric points a second"),
 )
+_COMPARED = ("compared", "same", "missing", "extra", "differs", "error")
 _LONG = ("name", "reason", "id at the source", "id at the destination")
 _FIXED = (
     "Ids, creation times and places of artifacts are always the destination's own, as REST can't set them. "
@@ -40,7 +41,7 @@ def page(report: Json) -> str:
     title = f"{report['command']} {_moment(report['start'])}"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     parts = [_head(report, title), _counts(report), _objects(report), _skipped(report), _losses(report)]
-    parts += [_phases(report), _throughput(report), _about(report), _earlier(report)]
+    parts += [_verification(report), _phases(report), _throughput(report), _about(report), _earlier(report)]
     return Template(template).substitute(
         title=escape(title), script_hash=f"sha256-{digest}", script=script, body="\n".join(filter(None, parts))
     )
@@ -178,6 +179,23 @@ def _losses(report: Json) -> str:
     return f"<h2>{where}</h2>" + (table if rows else "") + (f"<p>{_FIXED}</p>" if writes else "")
 
 
+def _verification(report: Json) -> str:
+    found = report["verification"]
+    if found is None:
+        return ""
+    results = _COMPARED[1:]
+    rows = [
+        [_cell(_words(kind)), _number(sum(counts.values()))] + [_number(counts.get(result, 0)) for result in results]
+        for kind, counts in found["counts"].items()
+    ]
+    left_out = [
+        f"<p>Not compared: {item.get('number', 0):,} {escape(_words(item['kind']))}: {escape(item['reason'])}</p>"
+        for item in found["left_out"]
+    ]
+    caption = f"Both sides compared at depth {found['depth']}; verification.jsonl names what is not the same."
+    return "<h2>Verification</h2>" + _table(caption, ["kind", "compared", *results], rows) + "".join(left_out)
+
+
 def _phases(report: Json) -> str:
     longest = max((phase["seconds"] for phase in report["phases"]), default=0) or 1
     bars = "".join(
@@ -236,7 +254,7 @@ def _earlier(report: Json) -> str:
 def _table(
     caption: str, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, search: bool = False, numbers: bool = False
 ) -> str:
-    numeric = {"found", *STATUSES} if numbers else {"objects", "size", "accepted"}
+    numeric = {"found", *STATUSES} if numbers else {"objects", "size", "accepted", *_COMPARED}
     classes = [' class="number"' if head in numeric else ' class="text"' if head in _LONG else "" for head in heads]
     top = "".join(f'<th scope="col"{of}>{escape(head)}</th>' for of, head in zip(classes, heads))
     lines: List[str] = []

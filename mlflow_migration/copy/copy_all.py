@@ -7,7 +7,7 @@ import threading
 import time
 from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments, export_rest
+from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments
 from mlflow_migration.bulk.export_all import PROMPTS
 from mlflow_migration.bulk.export_prompts import export_all_prompts
 from mlflow_migration.bulk.import_prompts import import_prompts_if_any
@@ -23,16 +23,12 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.rename_utils import get_renames, rename
 from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.common.selection import ALL, wanted_names
+from mlflow_migration.common.session import report_dir
 from mlflow_migration.common.two_servers import two_registries
+from mlflow_migration.copy.pipeline import Leg, Pipeline, open_leg
 from mlflow_migration.copy.related import related
-from mlflow_migration.copy.two_sides import export_half, import_half, refuse_same, run_copy, way_station
-from mlflow_migration.experiment.experiment_exporter import ExperimentExporter
-from mlflow_migration.experiment.experiment_importer import ExperimentImporter
-from mlflow_migration.experiment.export_experiment import selection_of
-from mlflow_migration.run.export_run import settings_of as export_settings
-from mlflow_migration.run.import_run import settings_of as import_settings
-from mlflow_migration.run.run_batch import Part, import_batch
-from mlflow_migration.run.run_exporter import RunExporter
+from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
+from mlflow_migration.verify.at_end import Check, check_at_end
 
 Json = Dict[str, Any]
 
@@ -68,7 +64,6 @@ class _Copy:
             get_renames(options.get("experiment_rename_file")),
             get_renames(options.get("model_rename_file")),
         )
-        self._settings = import_settings(options)
         self._lock = threading.Lock()
         self._run_ids: Dict[str, str] = {}
         self._run_infos: Dict[str, Json] = {}
@@ -77,82 +72,52 @@ class _Copy:
 
     def copy(self, experiments: Sequence[str], models: Sequence[str], prompts: Sequence[str]) -> None:
         """Copy what is named, and record each object; see :func:`wanted_names`."""
+        ledger = self._job.ledger
+        ledger.phase("looking at the source")
         exporter = ModelsExporter(self._src, self._registries[0], self._reads, self._directory, self._options, SCRIPT)
         if models:
             exporter.read(models)
         chosen = choose_experiments(self._src, self._reads, experiments, self._options) if experiments else []
         units = related(self._src, self._job.executor, chosen)
+        ledger.phase("copying experiments")
         for outcome in self._job.executor.imap(lambda unit: self._unit(unit, exporter), units, window=AT_ONCE):
             for experiment in outcome.item if outcome.error is not None else ():
                 assert outcome.error is not None
                 self._job.failed("experiment", experiment["experiment_id"], outcome.error, name=experiment["name"])
         if models:
+            ledger.phase("copying registered models")
             self._models(exporter)
         if prompts:
+            ledger.phase("copying prompts")
             self._prompts(prompts)
 
     # -- experiments --------------------------------------------------------------------------------------------
 
     def _unit(self, experiments: Sequence[Json], models: ModelsExporter) -> None:
-        """Copy experiments that need each other; what lay in the directory is removed when they are there."""
+        """Copy experiments that need each other."""
         ids = frozenset(experiment["experiment_id"] for experiment in experiments)
-        place = self._directory.sub(EXPERIMENTS)
-        importers = [self._importer(experiment) for experiment in experiments]
-        exported = [
-            self._export(experiment, importer, place, ids, models)
-            for experiment, importer in zip(experiments, importers)
-        ]
-        rest = export_rest(self._src, self._reads, place, self._options, exported)
-        parts: List[Part] = []
-        for experiment, importer, runs in zip(experiments, importers, exported):
-            experiment_id = experiment["experiment_id"]
-            taken = [*runs.exported_models, *(model_id for model_id, of in rest.items() if of == experiment_id)]
-            parts.append(importer.part(place.sub(safe_name(experiment_id)), runs.whole, taken))
-        import_batch(self._writes, *parts)
-        for importer in importers:
-            importer.finish()
+        place, keep = self._directory.sub(EXPERIMENTS), bool(self._options.get("temp_dir"))
+        legs = [self._leg(experiment, place, ids, models) for experiment in experiments]
+        parts = Pipeline(self._src, (self._reads, self._writes), self._options, place, keep).copy(legs)
+        named = {run_id for run_ids in models.runs.values() for run_id in run_ids}
         with self._lock:
-            for part in parts:
-                self._run_ids.update(part.runs.ids)
-                self._run_infos.update(part.runs.infos)
-                self._model_ids.update(part.models.ids)
-        if not self._options.get("temp_dir"):
-            for experiment_id in ids:
-                shutil.rmtree(place.sub(safe_name(experiment_id)).path, ignore_errors=True)
+            for leg, part in zip(legs, parts):
+                self._failed += leg.exporter.runs.failed
+                # of all that have come, what versions are made from
+                self._run_ids.update((i, part.runs.ids[i]) for i in named if i in part.runs.ids)
+                self._run_infos.update((i, part.runs.infos[i]) for i in named if i in part.runs.infos)
+                self._model_ids.update((i, part.models.ids[i]) for i in models.roots if i in part.models.ids)
+        if not keep:
+            for leg in legs:
+                shutil.rmtree(leg.directory.path, ignore_errors=True)
 
-    def _importer(self, experiment: Json) -> ExperimentImporter:
-        """Return what imports an experiment; it knows what the destination has."""
-        name = rename(experiment["name"], self._renames[0], "experiment")
-        there = self._dst.experiment_by_name(name)
-        refuse_same(self._src, self._dst, experiment["experiment_id"], (there or {}).get("experiment_id"))
-        importer = ExperimentImporter(self._dst, self._writes, self._settings, self._id_map, name)
-        importer.prepare()
-        return importer
-
-    def _export(
-        self,
-        experiment: Json,
-        importer: ExperimentImporter,
-        directory: ExportDir,
-        unit: AbstractSet[str],
-        models: ModelsExporter,
-    ) -> RunExporter:
-        """Export what is new or changed of an experiment."""
+    def _leg(self, experiment: Json, place: ExportDir, unit: AbstractSet[str], models: ModelsExporter) -> Leg:
         experiment_id = experiment["experiment_id"]
-        deleted = experiment.get("lifecycle_stage") == "deleted" or self._options.get("export_deleted_runs")
-        settings = export_settings({**self._options, "export_deleted_runs": deleted})
-        exporter = ExperimentExporter(self._src, self._reads, settings, selection_of(self._options), SCRIPT)
-        known = (lambda object_id: None) if self._options.get("recheck") == "full" else importer.known
-        runs = exporter.export(
-            experiment,
-            directory.sub(safe_name(experiment_id)),
-            known,
-            linked=models.models.get(experiment_id, ()),
-            elsewhere=unit,
-        )
-        with self._lock:
-            self._failed += runs.failed
-        return runs
+        name = rename(experiment["name"], self._renames[0], "experiment")
+        return open_leg(
+            (self._src, self._dst), (self._reads, self._writes), self._options, self._id_map, experiment, name,
+            place.sub(safe_name(experiment_id)), linked=models.models.get(experiment_id, ()), elsewhere=unit,
+        )  # fmt: skip
 
     # -- models and prompts -------------------------------------------------------------------------------------
 
@@ -179,10 +144,13 @@ class _Copy:
         import_prompts_if_any(self._dst, self._registries[1], self._writes, place, self._options, self._id_map)
 
 
-def copy_server(job: Job, src: Tracking, dst: Tracking, options: Mapping[str, Any], id_map: IdMap) -> None:
-    """Copy a server, or what is chosen of it, and record each object.
+def copy_server(
+    job: Job, src: Tracking, dst: Tracking, options: Mapping[str, Any], id_map: IdMap, check: Check
+) -> None:
+    """Copy a server, or what is chosen of it, record each object, and verify the copy.
 
     :param options: Those of the command.
+    :param check: Verifies.
     :raises BadInput: Source and destination are the same, or a list of names can't be read.
     """
     given = [options.get(name) for name in ("experiments", "models", "prompts")]
@@ -196,6 +164,7 @@ def copy_server(job: Job, src: Tracking, dst: Tracking, options: Mapping[str, An
         for registry, action in zip(registries, ("read", "write")):
             check_registry_rights(registry, job.ledger, bool(options["require_admin"]), action)
         _Copy(job, (src, dst), registries, directory, options, id_map).copy(*wanted)
+        check.servers((src, registries[0]), (dst, registries[1]), id_map)
 
 
 @command(
@@ -204,13 +173,14 @@ def copy_server(job: Job, src: Tracking, dst: Tracking, options: Mapping[str, An
     "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions", "on_version_conflict",
     "fill_gaps", "include_artifacts", "exclude_artifacts", "max_artifact_size", "import_source_tags",
     "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "temp_dir",
-    "every", optional=("experiments", "models", "prompts"),
+    "verify", "every", optional=("experiments", "models", "prompts"),
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
 
     def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap) -> None:
-        copy_server(job, src, dst, options, id_map)
+        with check_at_end(job, options, report_dir(options["report_dir"], None)) as check:
+            copy_server(job, src, dst, options, id_map, check)
 
     pause: Optional[float] = options["every"]
     while True:

@@ -8,12 +8,10 @@ from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.copy.two_sides import export_half, import_half, refuse_same, run_copy, way_station
-from mlflow_migration.experiment.experiment_exporter import ExperimentExporter, find_experiment
-from mlflow_migration.experiment.experiment_importer import ExperimentImporter
-from mlflow_migration.experiment.export_experiment import SCRIPT, refuse_deleted, selection_of
-from mlflow_migration.run.export_run import settings_of as export_settings
-from mlflow_migration.run.import_run import settings_of as import_settings
+from mlflow_migration.copy.pipeline import Pipeline, open_leg
+from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
+from mlflow_migration.experiment.experiment_exporter import find_experiment
+from mlflow_migration.experiment.export_experiment import refuse_deleted
 from mlflow_migration.run.run_importer import RunImporter
 
 
@@ -28,19 +26,12 @@ def copy_one_experiment(
     :raises BadInput: There is no such experiment, or the destination can't take it.
     """
     experiment = find_experiment(src, id_or_name)
-    deleted = refuse_deleted(experiment, options)
-    there = dst.experiment_by_name(name)
-    refuse_same(src, dst, experiment["experiment_id"], (there or {}).get("experiment_id"))
-    importer = ExperimentImporter(dst, import_half(job), import_settings(options), id_map, name)
-    importer.prepare()
-    settings = export_settings({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
+    refuse_deleted(experiment, options)
     with way_station(None if job.dry_run else options.get("temp_dir")) as directory:
-        half = export_half(job)
-        half.dry_run = False  # what would be done can only be told from what is there
-        exporter = ExperimentExporter(src, half, settings, selection_of(options), SCRIPT)
-        known = (lambda object_id: None) if options.get("recheck") == "full" else importer.known
-        exported = exporter.export(experiment, directory, known)
-        return importer.import_experiment(directory, exported.whole, exported.exported_models)
+        jobs = export_half(job), import_half(job)
+        jobs[0].dry_run = False  # what would be done can only be told from what is there
+        leg = open_leg((src, dst), jobs, options, id_map, experiment, name, directory)
+        return Pipeline(src, jobs, options, directory, bool(options.get("temp_dir"))).copy([leg])[0].runs
 
 
 @command(

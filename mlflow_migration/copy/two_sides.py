@@ -49,9 +49,9 @@ class HalfLedger(Ledger):
         """Note for the whole."""
         self._whole.note(text, **details)
 
-    def phase(self, name: str) -> None:
-        """Begin a part of the whole."""
-        self._whole.phase(name)
+    def phase(self, name: str, *, whole: bool = False) -> None:
+        """Begin no part of the whole."""
+        # both halves work at the same time: what they are about says nothing of the time that it takes
 
     def expect(self, kind: str, n: int) -> None:
         """Expect for the whole, if that counts there."""
@@ -108,6 +108,7 @@ def run_copy(
             for tracking, action in ((src, "read"), (dst, "write")):
                 check_rights(tracking, job.ledger, bool(options.get("require_admin")), action)
             with closing(IdMap(reports, dst.identity, writable=not job.dry_run)) as id_map:
+                job.ledger.phase("copying")
                 work(job, src, dst, id_map)
 
     return run_command(name, options, reports, title, body)

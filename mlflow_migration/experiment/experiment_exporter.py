@@ -14,12 +14,7 @@ from mlflow_migration.common.object_files import read_experiment
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 from mlflow_migration.experiment.run_listing import RunListing, Selection
-from mlflow_migration.logged_model.logged_model_exporter import (
-    LOGGED_MODELS,
-    ExportedModels,
-    export_models,
-    matching_models,
-)
+from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODELS, ExperimentModels
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 from mlflow_migration.run.run_file import RUN_FILE
 
@@ -73,90 +68,102 @@ class ExperimentExporter:
     :param settings: How runs are exported.
     :param selection: Which runs are taken.
     :param script: Name of the command, for the files.
+    :param experiment: As REST returns it.
+    :param directory: Where to.
+    :param known: Gives the fingerprint of what a former copy took, by source id.
+    :param linked: Ids of logged models that are wanted, whatever their runs.
+    :param elsewhere: Ids of experiments that are exported at the same time.
+    :raises BadInput: The directory holds another experiment, or the server refuses the filter of logged models.
     """
 
     def __init__(
-        self, tracking: Tracking, job: Job, settings: ExportSettings, selection: Selection, script: str
-    ) -> None:
-        self._tracking, self._job, self._settings = tracking, job, settings
-        self._selection, self._script = selection, script
-
-    def export(
         self,
+        tracking: Tracking,
+        job: Job,
+        settings: ExportSettings,
+        selection: Selection,
+        script: str,
         experiment: Json,
         directory: ExportDir,
         known: Callable[[str], Optional[str]] = lambda object_id: None,
         *,
         linked: Collection[str] = (),
         elsewhere: AbstractSet[str] = frozenset(),
-    ) -> RunExporter:
-        """Export the experiment.
-
-        :param experiment: As REST returns it.
-        :param directory: Where to.
-        :param known: Gives the fingerprint of what a former copy took, by source id.
-        :param linked: Ids of logged models that are wanted, whatever their runs.
-        :param elsewhere: Ids of experiments that are exported at the same time.
-        :return: The exporter of its runs, with the ids of those that are whole and those that failed.
-        :raises BadInput: The directory holds another experiment, or the server refuses the filter of logged models.
-        """
+    ) -> None:
         _refuse_other(experiment, directory)
-        matching_models(self._tracking, experiment["experiment_id"], self._settings.models)  # a bad filter shows now
+        self._tracking, self._job, self._selection, self._script = tracking, job, selection, script
+        self._experiment, self._directory = experiment, directory
+        self._linked, self._elsewhere = linked, elsewhere
+        experiment_id = experiment["experiment_id"]
+        self.models = ExperimentModels(tracking, job, experiment_id, directory, settings.for_models(script, known))
+        """Exports the logged models."""
+        self.runs = RunExporter(tracking, job, settings, script, lambda i: directory.sub(safe_name(i)), known)
+        """Exports the runs; it has the ids of those that are whole and those that failed."""
+        self._listing = RunListing(tracking, experiment_id, selection, self._left_out)
+
+    def export(self) -> RunExporter:
+        """Export the experiment, and return the exporter of its runs."""
+        for _ in self.groups():
+            pass
+        self.finish()
+        return self.runs
+
+    def groups(self) -> Iterator[List[str]]:
+        """Export the runs, and yield the ids of those that are whole, a group at a time. :meth:`finish` does the rest.
+
+        :raises BadInput: The server refuses the filter of runs.
+        """
         if not self._job.dry_run:
-            directory.make()
-        listing = RunListing(self._tracking, experiment["experiment_id"], self._selection, self._left_out)
-        runs = RunExporter(
-            self._tracking, self._job, self._settings, self._script, lambda i: directory.sub(safe_name(i)), known
-        )
-        for outcome in self._job.executor.imap(runs.export, self._announced(listing), window=2):
-            outcome.get()
-        for run_id in listing.not_found:
-            runs.failed.append(run_id)
+            self._directory.make()
+        for outcome in self._job.executor.imap(self._group, self._announced(), window=2):
+            yield outcome.get()
+
+    def _group(self, runs: List[Json]) -> List[str]:
+        self.runs.export(runs)
+        return [run["info"]["run_id"] for run in runs if run["info"]["run_id"] in self.runs.whole]
+
+    def finish(self) -> None:
+        """Export the logged models that were not exported with runs, and write experiment.json."""
+        for run_id in self._listing.not_found:
+            self.runs.failed.append(run_id)
             self._job.ledger.expect("run", 1)
             self._job.ledger.record("run", "failed", run_id, reason="the experiment has no such run")
-        models = export_models(
-            self._tracking, self._job, experiment["experiment_id"], directory,
-            self._settings.for_models(self._script, known),
-            run_ids=set(runs.whole), linked=runs.models.union(linked), everything=self._selection.everything,
-            elsewhere=elsewhere,
-        )  # fmt: skip
-        runs.exported_models, runs.foreign_models = models.ids, models.foreign
+        linked = self.runs.models.union(self._linked)
+        self.models.export_rest(self.runs.whole, linked, self._selection.everything, self._elsewhere)
+        self.runs.exported_models, self.runs.foreign_models = sorted(self.models.ids), self.models.foreign
         note_absent(self._tracking, self._job.ledger)
-        self._write(experiment, directory, listing.order, runs, models)
-        return runs
+        if not self._job.dry_run:
+            self._write()
 
     def _left_out(self, run_id: str, option: str) -> None:
         self._job.ledger.expect("run", 1)
         self._job.ledger.record("run", "skipped", run_id, reason=option)
 
-    def _announced(self, listing: RunListing) -> Iterator[List[Json]]:
-        for group in listing.groups(GROUP):
+    def _announced(self) -> Iterator[List[Json]]:
+        for group in self._listing.groups(GROUP):
             self._job.ledger.expect("run", len(group))
             self._job.progress.add_total(len(group))
             yield group
 
-    def _write(
-        self, experiment: Json, directory: ExportDir, order: List[str], runs: RunExporter, models: ExportedModels
-    ) -> None:
-        if self._job.dry_run:
-            return
-        doc = dict(experiment)
+    def _write(self) -> None:
+        doc, runs = dict(self._experiment), self.runs
         doc["tags"] = dict(sorted(tag_dict(doc.get("tags")).items()))
         for name in ("creation_time", "last_update_time"):
             if doc.get(name):
                 doc["_" + name] = fmt_ts_millis(int(doc[name]))
-        whole = set(runs.whole)
-        earlier = [name for name in directory.names() if name not in whole and name != LOGGED_MODELS]
+        names = self._directory.names()
+        earlier = [name for name in names if name not in runs.whole and name != LOGGED_MODELS]
         # runs of earlier exports stay: this time they were not asked for, or the source has lost them since
-        kept = [name for name in earlier if _holds_run(directory, name)]
-        ids = kept + [run_id for run_id in order if run_id in whole]
+        kept = [name for name in earlier if _holds_run(self._directory, name)]
+        ids = kept + [run_id for run_id in self._listing.order if run_id in runs.whole]
         info: Json = {
             "num_total_runs": len(ids) + len(runs.failed),
             "num_ok_runs": len(ids),
             "num_failed_runs": len(runs.failed),
             "failed_runs": runs.failed,
         }
-        if models.left_out:
-            info["skipped_logged_models"] = models.left_out
-        body = {"experiment": doc, "runs": ids, "logged_models": models.ids}
-        directory.write_json(EXPERIMENT_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))
+        if self.models.left_out:
+            info["skipped_logged_models"] = sorted(self.models.left_out)
+        body = {"experiment": doc, "runs": ids, "logged_models": runs.exported_models}
+        text = envelope(self._script, body, info, tracking_uri=self._tracking.uri)
+        self._directory.write_json(EXPERIMENT_FILE, text)

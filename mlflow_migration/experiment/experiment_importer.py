@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
@@ -19,15 +19,12 @@ from mlflow_migration.common.source_tags import (
 )
 from mlflow_migration.common.three_way import Plan, State, plan, settled, short, words
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
-from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODEL_FILE
 from mlflow_migration.run.import_run import model_importer
 from mlflow_migration.run.run_batch import Part, import_batch, tell_failed
-from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 from mlflow_migration.run.run_writer import shortened
 
 Json = Dict[str, Any]
-_Chosen = Tuple[List[Tuple[str, ExportDir]], List[str]]  # directories of objects, and ids of those without one
 
 
 class ExperimentImporter:
@@ -65,41 +62,37 @@ class ExperimentImporter:
             self.runs.any_stage = self._unsettled
             self.runs.load()
 
-    def import_experiment(
-        self,
-        directory: ExportDir,
-        only_runs: Optional[Sequence[str]] = None,
-        only_models: Optional[Sequence[str]] = None,
-    ) -> RunImporter:
+    def import_experiment(self, directory: ExportDir) -> RunImporter:
         """Import the experiment of a directory, and record each object; see :meth:`part`.
 
         :return: The importer of its runs, with their ids.
         """
-        part = self.part(directory, only_runs, only_models)
+        part = self.part(directory)
         import_batch(self._job, part)
         self.finish()
         return part.runs
 
-    def part(
-        self,
-        directory: ExportDir,
-        only_runs: Optional[Sequence[str]] = None,
-        only_models: Optional[Sequence[str]] = None,
-    ) -> Part:
-        """Return what goes into the experiment, which is created if absent; :meth:`finish` does the rest.
+    def part(self, directory: ExportDir) -> Part:
+        """Return what a directory has for the experiment, which is created if absent; :meth:`finish` does the rest.
 
-        :param directory: Where it was exported to.
-        :param only_runs: Source ids of the runs; those that are not in the directory have not changed since last time.
-            Default is all that the directory has.
-        :param only_models: Those of the logged models, likewise.
         :raises BadInput: The directory holds no whole experiment, or the destination's is deleted.
         """
         if not directory.exists(EXPERIMENT_FILE):
             raise BadInput(f"{directory.path} holds no whole export of an experiment: there is no {EXPERIMENT_FILE}.")
         doc = read_experiment(directory)
-        self._source = doc["experiment"]
-        found = _chosen(run_dirs(directory), only_runs, RUN_FILE)
-        models = _chosen(logged_model_dirs(directory), only_models, LOGGED_MODEL_FILE)
+        part = self.begin(doc["experiment"])
+        part.found = run_dirs(directory), logged_model_dirs(directory)
+        tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in part.found[0]})
+        part.models.left_out = set(doc["left_out_models"])
+        return part
+
+    def begin(self, source: Json) -> Part:
+        """Create the experiment if it is absent, and return what runs and logged models are imported with.
+
+        :param source: The source's experiment, as :func:`canonical_experiment` returns it.
+        :raises BadInput: The destination's is deleted.
+        """
+        self._source = source
         deleted = self._source.get("lifecycle_stage") == "deleted"
         if not (self._active or deleted or self._settings.overwrite):
             raise BadInput(
@@ -113,10 +106,7 @@ class ExperimentImporter:
             self.prepare()
         assert self.runs is not None
         self._was_active = self._active
-        if only_runs is None:
-            tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in found[0]})
-        self._models.left_out = set(doc["left_out_models"])
-        return Part(self.runs, self._models, (found[0], models[0]), self._existed, (found[1], models[1]), self._home)
+        return Part(self.runs, self._models, ([], []), self._existed, home=self._home)
 
     def finish(self) -> None:
         """Bring the experiment itself up to date, now that its runs are there, and record it."""
@@ -321,16 +311,3 @@ class ExperimentImporter:
             "experiment", status, src_id, dst_id=dst_id or None, name=self._name, reason=reason,
             losses=["values"] if self._refused else [],
         )  # fmt: skip
-
-
-def _chosen(found: List[Tuple[str, ExportDir]], only: Optional[Sequence[str]], file: str) -> _Chosen:
-    """Return the directories of the wanted objects, and the ids of those that have none.
-
-    :param only: Their ids; None if all are wanted.
-    :param file: The file without which a directory is none.
-    """
-    if only is None:
-        return found, []
-    wanted = set(only)
-    taken = [item for item in found if item[0] in wanted and item[1].exists(file)]
-    return taken, sorted(wanted.difference(item[0] for item in taken))

@@ -82,8 +82,9 @@ def export_found(
     deleted = experiment.get("lifecycle_stage") == "deleted"
     # all runs of a deleted experiment count as deleted
     settings = settings_of({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
-    exporter = ExperimentExporter(tracking, job, settings, selection, SCRIPT)
-    runs = exporter.export(dict(experiment), directory, linked=linked, elsewhere=elsewhere)
+    runs = ExperimentExporter(
+        tracking, job, settings, selection, SCRIPT, dict(experiment), directory, linked=linked, elsewhere=elsewhere
+    ).export()
     failed = len(runs.failed)
     job.ledger.record(
         "experiment", "incomplete" if failed else "copied", experiment["experiment_id"], name=experiment["name"],

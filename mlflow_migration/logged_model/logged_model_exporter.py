@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Callable, Container, Dict, List, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound, Refused, describe
@@ -75,87 +75,95 @@ class ModelSettings:
     where: str = ""
 
 
-class ExportedModels(NamedTuple):
-    """Ids of the logged models that are in the directory now, of those that the filter has left out, and of those that
-    are left to the export of their own experiment."""
+class ExperimentModels:
+    """Exports the logged models of one experiment, into ``logged_models/<id>`` each.
 
-    ids: List[str]
-    left_out: List[str]
-    foreign: List[str]
-
-
-def export_models(
-    tracking: Tracking,
-    job: Job,
-    experiment_id: str,
-    parent: ExportDir,
-    settings: ModelSettings,
-    *,
-    run_ids: AbstractSet[str],
-    linked: AbstractSet[str],
-    everything: bool,
-    elsewhere: AbstractSet[str] = frozenset(),
-) -> "ExportedModels":
-    """Export the logged models that belong to exported runs, into ``logged_models/<id>`` each.
-
-    :param experiment_id: The experiment of the runs.
+    :param tracking: The source.
+    :param job: Ledger, threads, progress.
+    :param experiment_id: The experiment.
     :param parent: Directory of the run or experiment.
-    :param run_ids: Runs whose models are taken.
-    :param linked: Ids of models that these runs have as inputs or outputs.
-    :param everything: Take the experiment's models without a run too.
-    :param elsewhere: Experiments that are exported at the same time: what these runs link to of theirs is theirs.
+    :param settings: What is exported.
+    :raises BadInput: The server refuses the filter.
     """
-    done: Set[str] = set()
-    ids: List[str] = []
-    foreign: List[str] = []
-    left_out: List[str] = []
-    job.ledger.phase("exporting logged models")
-    matching = matching_models(tracking, experiment_id, settings.where)
 
-    def takes(model: Json) -> bool:
-        model_id = model["info"]["model_id"]
-        if matching is None or model_id in matching:
-            return True
-        left_out.append(model_id)
-        job.ledger.record("logged_model", "skipped", model_id, name=model["info"].get("name"), reason=FILTER)
-        return False
+    def __init__(
+        self, tracking: Tracking, job: Job, experiment_id: str, parent: ExportDir, settings: ModelSettings
+    ) -> None:
+        self._tracking, self._job, self._experiment_id = tracking, job, experiment_id
+        self._parent, self._settings = parent, settings
+        self._matching = matching_models(tracking, experiment_id, settings.where)
+        self._seen: Set[str] = set()
+        self.ids: Set[str] = set()
+        """Ids of those that are in the directory now, or have not changed since a former copy."""
+        self.left_out: Set[str] = set()
+        """Ids of those that the filter has left out."""
+        self.foreign: List[str] = []
+        """Ids of those that are left to the export of their own experiment."""
 
-    def export(model: Json, deleted: bool) -> None:
-        target = parent.sub(LOGGED_MODELS, safe_name(model["info"]["model_id"]))
-        export_one(tracking, job, model, target, settings, deleted)
-
-    def finish(models: Sequence[Json], deleted: bool = False) -> None:
-        job.ledger.expect("logged_model", len(models))
-        taken = list(filter(takes, models))
-        for outcome in job.executor.imap(lambda m: export(m, deleted), taken):
+    def export(self, models: Sequence[Json], deleted: bool = False) -> None:
+        """Export models, as REST returns them, and record each."""
+        self._job.ledger.phase("exporting logged models")
+        self._job.ledger.expect("logged_model", len(models))
+        self._seen.update(model["info"]["model_id"] for model in models)
+        for outcome in self._job.executor.imap(lambda m: self._one(m, deleted), list(filter(self._takes, models))):
             model_id = outcome.item["info"]["model_id"]
             if outcome.error is None:
-                ids.append(model_id)
+                self.ids.add(model_id)
             else:
-                job.failed("logged_model", model_id, outcome.error)
+                self._job.failed("logged_model", model_id, outcome.error)
 
-    for page in tracking.search_logged_models([experiment_id]):
-        done.update(model["info"]["model_id"] for model in page)
-        wanted = [_wanted(model["info"], run_ids, linked, everything) for model in page]
-        finish([model for model, is_wanted in zip(page, wanted) if is_wanted])
-        for model in [model for model, is_wanted in zip(page, wanted) if everything and not is_wanted]:
-            job.ledger.expect("logged_model", 1)
-            job.ledger.record(
-                "logged_model", "skipped", model["info"]["model_id"], name=model["info"].get("name"), reason=_RUN
-            )  # fmt: skip
-    for model_id in sorted(linked - done):
-        # a search does not show deleted ones; and a run may use a model of another experiment
+    def _one(self, model: Json, deleted: bool) -> None:
+        target = self._parent.sub(LOGGED_MODELS, safe_name(model["info"]["model_id"]))
+        export_one(self._tracking, self._job, model, target, self._settings, deleted)
+
+    def _takes(self, model: Json) -> bool:
+        model_id = model["info"]["model_id"]
+        if self._matching is None or model_id in self._matching:
+            return True
+        self.left_out.add(model_id)
+        self._job.ledger.record("logged_model", "skipped", model_id, name=model["info"].get("name"), reason=FILTER)
+        return False
+
+    def export_rest(
+        self,
+        run_ids: Container[str],
+        linked: AbstractSet[str],
+        everything: bool,
+        elsewhere: AbstractSet[str] = frozenset(),
+    ) -> None:
+        """Export the models that belong to exported runs, but for those that were exported already.
+
+        :param run_ids: Runs whose models are taken.
+        :param linked: Ids of models that these runs have as inputs or outputs.
+        :param everything: Take the experiment's models without a run too.
+        :param elsewhere: Experiments that are exported at the same time: what these runs link to of theirs is theirs.
+        """
+        for page in self._tracking.search_logged_models([self._experiment_id]):
+            new = [model for model in page if model["info"]["model_id"] not in self._seen]
+            wanted = [_wanted(model["info"], run_ids, linked, everything) for model in new]
+            self.export([model for model, is_wanted in zip(new, wanted) if is_wanted])
+            for info in [model["info"] for model, is_wanted in zip(new, wanted) if not is_wanted]:
+                self._seen.add(info["model_id"])
+                if everything:
+                    self._job.ledger.expect("logged_model", 1)
+                    self._job.ledger.record(
+                        "logged_model", "skipped", info["model_id"], name=info.get("name"), reason=_RUN
+                    )
+        for model_id in sorted(linked - self._seen):
+            self._export_linked(model_id, elsewhere)
+
+    def _export_linked(self, model_id: str, elsewhere: AbstractSet[str]) -> None:
+        """Export a model that no search shows: a deleted one, or one of another experiment that a run uses."""
         try:
-            model, deleted = read_model(tracking, model_id)
+            model, deleted = read_model(self._tracking, model_id)
         except NotFound as ex:
-            job.ledger.expect("logged_model", 1)
-            job.lost("logged_model", model_id, ex, "logged-models")
-            continue
-        if model["info"]["experiment_id"] in elsewhere and model["info"]["experiment_id"] != experiment_id:
-            foreign.append(model_id)
+            self._job.ledger.expect("logged_model", 1)
+            self._job.lost("logged_model", model_id, ex, "logged-models")
+            return
+        if model["info"]["experiment_id"] in elsewhere and model["info"]["experiment_id"] != self._experiment_id:
+            self.foreign.append(model_id)
         else:
-            finish([model], deleted)
-    return ExportedModels(sorted(ids), sorted(left_out), foreign)
+            self.export([model], deleted)
 
 
 def read_model(tracking: Tracking, model_id: str) -> Tuple[Json, bool]:
@@ -188,7 +196,7 @@ def matching_models(tracking: Tracking, experiment_id: str, where: str) -> Optio
         raise BadInput(f"The server can't make sense of {FILTER} {where!r}: {ex.message}") from ex
 
 
-def _wanted(info: Json, run_ids: AbstractSet[str], linked: AbstractSet[str], everything: bool) -> bool:
+def _wanted(info: Json, run_ids: Container[str], linked: AbstractSet[str], everything: bool) -> bool:
     run_id = info.get("source_run_id")
     return run_id in run_ids or info["model_id"] in linked or (everything and not run_id)
 

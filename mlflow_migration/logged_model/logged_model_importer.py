@@ -79,6 +79,7 @@ class ModelImporter:
         self._owed: Dict[str, Dict[str, None]] = {}
         self._linked: Dict[str, Sequence[str]] = {}
         self._runs_to_come: AbstractSet[str] = frozenset()
+        self._looked = False
         self._there: Dict[str, Json] = {}
         self._by_key: Dict[str, Json] = {}
         self._locations: Dict[str, Tuple[str, str]] = {}
@@ -104,16 +105,18 @@ class ModelImporter:
         runs: AbstractSet[str],
         existed: bool = True,
         home: bool = False,
-    ) -> None:
-        """Read which logged models the directory and the destination's experiment have.
+    ) -> Set[str]:
+        """Read which logged models the directory and the destination's experiment have; more may follow.
 
         :param directories: Id and directory of each logged model.
         :param runs: Source ids of the runs that will be imported with them.
         :param existed: The destination's experiment was there before.
         :param home: It is the experiment that the directory was exported from.
+        :return: Source ids of the runs that have made or measured these models.
         """
-        self.home = home
+        self.home = self.home or home
         self._runs_to_come = runs
+        named: Set[str] = set()
         if directories:
             self._job.ledger.expect("logged_model", len(directories))
         for outcome in self._job.executor.gather(lambda item: read_logged_model(item[1]), directories):
@@ -127,16 +130,25 @@ class ModelImporter:
             self._by_run.setdefault(doc["source_run_id"] or "", []).append(model_id)
             for metric in doc["metrics"]:
                 self._measured.setdefault(metric["run_id"] or "", {})[model_id] = None
+            named.update([doc["source_run_id"] or "", *(metric["run_id"] or "" for metric in doc["metrics"])])
+        self._look(existed)
+        here = [model_id for model_id, _ in directories if model_id in self._there]
+        self.ids.update((own, own) for own in here)
+        self.home = self.home or bool(here)
+        return named - {""}
+
+    def _look(self, existed: bool) -> None:
+        """Read what the destination has, once."""
         earlier = list(self._id_map.entries("logged_model", self._experiment_id))
         self.ids.update((entry["src_id"], entry["dst_id"]) for entry in earlier)
-        if not existed or not (self._sources or earlier):
+        if self._looked or not existed or not (self._sources or earlier):
             return
+        self._looked = True
         for page in self._tracking.search_logged_models([self._experiment_id]):
             for model in page:
                 self._remember(flat(model))
         # a copy beside it is not what others mean
-        self.ids.update((own, own) for own in {*self.ids, *self._sources} if own in self._there)
-        self.home = self.home or any(own in self._there for own in self._sources)
+        self.ids.update((own, own) for own in list(self.ids) if own in self._there)
 
     def _remember(self, model: Json) -> None:
         self._there[model["model_id"]] = model
@@ -156,19 +168,9 @@ class ModelImporter:
         return any(model_id not in self._done and model_id not in own for model_id in needed)
 
     @property
-    def runs_named(self) -> Set[str]:
-        """Source ids of the runs that have made or measured the directory's logged models."""
-        return {*self._by_run, *self._measured} - {""}
-
-    @property
     def any(self) -> bool:
         """Whether the directory has logged models."""
         return bool(self._sources) or self.any_elsewhere
-
-    @property
-    def loaded(self) -> List[str]:
-        """Source ids of the directory's logged models, but for those that can't be read."""
-        return list(self._sources)
 
     def replacements(self) -> List[Tuple[str, str]]:
         """Return (old, new) of locations and ids, for MLmodel files."""
@@ -213,7 +215,7 @@ class ModelImporter:
 
     def import_rest(self) -> None:
         """Import the models that have not come with their run."""
-        for outcome in self._job.executor.imap(self._guarded, list(self._sources)):
+        for outcome in self._job.executor.imap(self._guarded, [i for i in self._sources if i not in self._done]):
             outcome.get()
 
     def _guarded(self, model_id: str) -> None:

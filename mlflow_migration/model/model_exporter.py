@@ -17,7 +17,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import old_info, read_model
 from mlflow_migration.common.old_layouts import canonical_version
 from mlflow_migration.common.timestamp_utils import with_times
-from mlflow_migration.logged_model.logged_model_exporter import export_models
+from mlflow_migration.logged_model.logged_model_exporter import ExperimentModels
 from mlflow_migration.model.sources import RUN, is_copy, locate, model_ids
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 
@@ -260,9 +260,8 @@ class ModelExporter:
         """Export the logged models of the runs and those that versions name; return their roots by id."""
         named = {found for version in versions for found in version.models}
         experiments: Dict[str, Set[str]] = {}
-        whole = set(runs.whole)
         for version in versions:
-            if version.run is not None and version.doc["run_id"] in whole:
+            if version.run is not None and version.doc["run_id"] in runs.whole:
                 experiments.setdefault(version.run["info"]["experiment_id"], set())
         roots: Dict[str, str] = {}
         for read in self._job.executor.gather(self._tracking.logged_model, sorted(named | runs.models)):
@@ -275,18 +274,10 @@ class ModelExporter:
             roots[read.item] = info.get("artifact_uri") or ""
         exported: Set[str] = set()
         for experiment_id, linked in sorted(experiments.items()):
-            exported.update(
-                export_models(
-                    self._tracking,
-                    self._job,
-                    experiment_id,
-                    directory,
-                    self._settings.for_models(self._script),
-                    run_ids=whole,
-                    linked=linked,
-                    everything=False,
-                ).ids
-            )
+            settings = self._settings.for_models(self._script)
+            models = ExperimentModels(self._tracking, self._job, experiment_id, directory, settings)
+            models.export_rest(runs.whole, linked, everything=False)
+            exported |= models.ids
         return {model_id: root for model_id, root in roots.items() if model_id in exported}
 
     def _locate(self, version: VersionWork) -> str:

@@ -14,7 +14,7 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_run
 from mlflow_migration.common.one_server import Source, export_script, exporting
-from mlflow_migration.logged_model.logged_model_exporter import export_models
+from mlflow_migration.logged_model.logged_model_exporter import ExperimentModels
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 
 SCRIPT = "export_run.py"
@@ -61,10 +61,8 @@ def export_one_run(
     job.progress.add_total(1)
     exporter.export([run])
     experiment_id = run["info"]["experiment_id"]
-    export_models(
-        tracking, job, experiment_id, directory, settings.for_models(SCRIPT),
-        run_ids=set(exporter.whole), linked=exporter.models, everything=False,
-    )  # fmt: skip
+    models = ExperimentModels(tracking, job, experiment_id, directory, settings.for_models(SCRIPT))
+    models.export_rest(exporter.whole, exporter.models, everything=False)
     note_absent(tracking, job.ledger)
     return exporter
 

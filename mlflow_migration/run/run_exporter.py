@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
+from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
 
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.tracking import Tracking
@@ -18,7 +18,7 @@ from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.logged_model.logged_model_exporter import ModelSettings
 from mlflow_migration.run.histories import Budget, RunMetrics, read_histories
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE, fingerprint, run_json
-from mlflow_migration.run.state import canonical
+from mlflow_migration.run.state import canonical, links_of
 
 Json = Dict[str, Any]
 
@@ -92,11 +92,13 @@ class RunExporter:
         self._lock = threading.Lock()
         self._presence = Presence(tracking)
         self._models_exist: Optional[bool] = None
-        self.whole: List[str] = []
-        """Ids of the runs whose directories are whole."""
+        self.whole: Dict[str, None] = {}
+        """Ids of the runs whose directories are whole, or that have not changed since a former copy."""
         self.failed: List[str] = []
         self.models: Set[str] = set()
         """Ids of the logged models that the runs link to."""
+        self.links: Dict[str, AbstractSet[str]] = {}
+        """The same by id of the run, of those that were written."""
         self.foreign_models: List[str] = []
         """Ids of logged models that these runs link to, and that are left to the export of their own experiment."""
         self.exported_models: List[str] = []
@@ -220,6 +222,8 @@ class RunExporter:
     def _write(self, item: _Work, metrics: RunMetrics) -> None:
         run = canonical(item.run)
         run["model_inputs"] = self._model_inputs(item)
+        with self._lock:
+            self.links[item.run_id] = links_of(run)
         store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
         listed = None if self._settings.skip_artifacts else item.files
         stored = item.saved.fetch(store, listed, item.chosen, self._settings.recheck, item.problems)
@@ -251,7 +255,7 @@ class RunExporter:
 
     def _done(self, item: _Work, status: Optional[str] = None) -> None:
         with self._lock:
-            self.whole.append(item.run_id)
+            self.whole[item.run_id] = None
         self._job.ledger.record(
             "run",
             status or ("incomplete" if item.problems else "updated" if item.old is not None else "copied"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional
+from typing import Any, Callable, Dict, FrozenSet, Iterable, Mapping, Optional
 
 from mlflow_migration.client.tracking import RUN_KEY, tag_dict
 from mlflow_migration.common.three_way import State, number, short
@@ -26,6 +26,11 @@ def canonical(run: Json) -> Json:
         "model_inputs": inputs.get("model_inputs") or [],
         "model_outputs": outputs.get("model_outputs") or [],
     }
+
+
+def links_of(run: Json) -> FrozenSet[str]:
+    """Return the ids of the logged models that a canonical run has as inputs or outputs."""
+    return frozenset(link["model_id"] for link in run["model_outputs"] + run["model_inputs"])
 
 
 def latest_of(points: Iterable[Mapping[str, Any]]) -> Optional[Mapping[str, Any]]:

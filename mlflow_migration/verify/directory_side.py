@@ -114,6 +114,8 @@ class DirectorySide:
     :raises BadInput: It is no export.
     """
 
+    where = ""  # all its runs count
+
     def __init__(self, directory: ExportDir, executor: Executor, full: bool) -> None:
         self.directory, self._executor, self._full = directory, executor, full
         self.parts = parts_of(directory)

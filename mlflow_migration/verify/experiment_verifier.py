@@ -14,6 +14,7 @@ from mlflow_migration.verify.server_side import GROUP, ServerSide
 
 _DELETED_RUNS = "deleted at the source, without a copy; --export-deleted-runs counts them as missing"
 _OF_DELETED_RUN = "their run is deleted at the source; --export-deleted-runs counts them as missing"
+_OF_OTHER_RUN = "their run is none of those that were asked for"
 _AT_ONCE = 50  # ids in one question
 
 
@@ -89,6 +90,8 @@ class ExperimentVerifier:
             if kind == RUN and self._links.is_holder(dst_id):
                 continue
             home = self._links.home(kind, dst_id)
+            if home and self._src.where:
+                continue  # of a run that was not asked for
             reason = f"made from {home}, which the source does not have" if home else "made by no import"
             self._report.record(kind, "extra", dst_id=dst_id, reason=reason)
 
@@ -194,8 +197,11 @@ class ExperimentVerifier:
         return [dst_id for dst_id in dict.fromkeys(known) if self._links.home(LOGGED_MODEL, dst_id) == model.id]
 
     def _lacking_model(self, model: Thing) -> None:
-        if model.error is None and model.fields["source_run_id"] in self._left_out:
+        made_by = "" if model.error is not None else model.fields["source_run_id"]
+        if made_by in self._left_out:
             self._report.leave_out(LOGGED_MODEL, _OF_DELETED_RUN)
+        elif model.error is None and self._src.where and (RUN, made_by) not in self._seen:
+            self._report.leave_out(LOGGED_MODEL, _OF_OTHER_RUN)
         else:
             self._report.missing(model)
 

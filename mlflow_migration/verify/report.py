@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Container, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import mlflow_migration
 from mlflow_migration.client import json_codec
@@ -30,6 +30,7 @@ _SHOWN_FIELDS = 3  # differences of one of them
 _KEPT = 1_000  # objects in the report
 _LONGEST = 200  # characters of a value
 _LOOKED_AT = 400
+_TOLD = "not whole, as the command has told itself"
 
 
 class Report:
@@ -37,10 +38,13 @@ class Report:
 
     :param directory: Where its two files go; None keeps the report in memory.
     :param options: Those of the command.
+    :param told: Kind, and id at the source or name, of objects that are known not to be whole: they do not count.
     """
 
-    def __init__(self, directory: Optional[ExportDir], options: Mapping[str, Any]) -> None:
-        self._directory, self._options = directory, options
+    def __init__(
+        self, directory: Optional[ExportDir], options: Mapping[str, Any], told: Container[Tuple[str, str]] = ()
+    ) -> None:
+        self._directory, self._options, self._told = directory, options, told
         self.depth = str(options.get("depth") or "metadata")
         self.sides: Dict[str, str] = {}
         self.notes: List[str] = []
@@ -102,6 +106,9 @@ class Report:
         :param result: One of RESULTS.
         :param reason: Why it is an error.
         """
+        if result in _BAD and ((kind, src_id) in self._told or (kind, name) in self._told):
+            self.leave_out(kind, _TOLD)
+            return
         line: Json = {"kind": kind, "result": result}
         for key, value in (("src_id", src_id), ("dst_id", dst_id), ("name", name), ("reason", reason)):
             if value:
@@ -144,7 +151,7 @@ class Report:
     @property
     def begun(self) -> bool:
         """Whether anything has been compared."""
-        return bool(self.counts)
+        return bool(self.counts or self._left_out)
 
     @property
     def exit_status(self) -> int:
@@ -156,22 +163,28 @@ class Report:
 
     def document(self) -> Json:
         """Return the report."""
-        left_out = [{"kind": kind, "reason": why, "number": n} for (kind, why), n in sorted(self._left_out.items())]
         return {
             "version": mlflow_migration.__version__,
             **self.sides,
-            "depth": self.depth,
             "options": {key: _redacted(loggable(key, value)) for key, value in self._options.items()},
             "start_time": int(self._start * 1000),
             "duration": round(time.time() - self._start, 3),
-            "result": ("same", "different", "not compared")[self.exit_status],
-            "exit_status": self.exit_status,
+            **self.facts(),
             **({"stopped": self.stopped} if self.stopped else {}),
             "notes": self.notes,
-            "counts": {kind: self.counts[kind] for kind in sorted(self.counts)},
             "compared": dict(self._amounts),
-            "left_out": left_out,
             "not_the_same": self._kept,
+        }
+
+    def facts(self) -> Json:
+        """Return the most important of it."""
+        left_out = [{"kind": kind, "reason": why, "number": n} for (kind, why), n in sorted(self._left_out.items())]
+        return {
+            "depth": self.depth,
+            "result": ("same", "different", "not compared")[self.exit_status],
+            "exit_status": self.exit_status,
+            "counts": {kind: self.counts[kind] for kind in sorted(self.counts)},
+            "left_out": left_out,
         }
 
     def close(self) -> None:
@@ -198,7 +211,14 @@ class Report:
         lines = [f"verify-migration: depth {self.depth}"]
         lines += [f"{side.capitalize()}: {uri}" for side, uri in self.sides.items()]
         lines += [f"Note: {_printable(note)}" for note in self.notes]
-        lines += ["", *self._table(), "", self._compared()]
+        return "\n".join([*lines, "", self._body()])
+
+    def text(self) -> str:
+        """Return the same for the summary of the command that is verified."""
+        return f"Verified at depth {self.depth}:\n\n{self._body()}"
+
+    def _body(self) -> str:
+        lines = [*self._table(), "", self._compared()]
         lines += [f"Not compared: {n} {kind}: {why}" for (kind, why), n in sorted(self._left_out.items())]
         total = sum(n for of_kind in self.counts.values() for result, n in of_kind.items() if result != "same")
         if total:

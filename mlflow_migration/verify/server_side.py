@@ -51,17 +51,25 @@ class ServerSide:
     :param tracking: The server with the runs.
     :param registry: Its model registry.
     :param executor: The threads.
+    :param started: Only runs that started at or after the first, and before the second, count; in ms since epoch.
     """
 
-    is_whole = True
-
-    def __init__(self, tracking: Tracking, registry: Registry, executor: Executor) -> None:
+    def __init__(
+        self,
+        tracking: Tracking,
+        registry: Registry,
+        executor: Executor,
+        started: Tuple[Optional[int], Optional[int]] = (None, None),
+    ) -> None:
         self.tracking, self.registry, self._executor = tracking, registry, executor
         self.uri = tracking.uri
         self.identity, self.registry_identity = tracking.identity, registry.identity
         self._has_models: Optional[bool] = None
         self._presence: Tuple[str, Presence] = ("", Presence(tracking))
         self._lock = threading.Lock()
+        bounds = zip((">=", "<"), started)
+        self.where = " and ".join(f"attributes.start_time {sign} {ms}" for sign, ms in bounds if ms is not None)
+        """MLflow's filter string for the runs that count; empty if all do."""
 
     # -- experiments and runs -----------------------------------------------------------------------------------
 
@@ -84,7 +92,7 @@ class ServerSide:
 
     def runs(self, experiment: Thing) -> Iterator[List[Thing]]:
         """Yield the runs of an experiment, deleted ones too, some at a time."""
-        for page in self.tracking.search_runs([experiment.id], order_by=["attributes.start_time ASC"], page=GROUP):
+        for page in self.tracking.search_runs([experiment.id], self.where, ["attributes.start_time ASC"], GROUP):
             yield self._runs(page)
 
     def runs_by_id(self, experiment_id: str, run_ids: Sequence[str]) -> Dict[str, Thing]:

@@ -49,6 +49,7 @@ class Selection:
     :param prompts: Names of prompts, likewise.
     :param experiment_renames: What replaces which beginning of an experiment's name.
     :param model_renames: The same for registered models.
+    :param lenient: What is named and not there is left to who has named it.
     """
 
     experiments: Names = None
@@ -56,6 +57,7 @@ class Selection:
     prompts: Names = None
     experiment_renames: Mapping[str, str] = field(default_factory=dict)
     model_renames: Mapping[str, str] = field(default_factory=dict)
+    lenient: bool = False
 
     def wanted(self, given: Names) -> List[str]:
         """Return the names of one kind; empty if none is wanted."""
@@ -92,9 +94,10 @@ class Verifier:
         self._experiments = ExperimentVerifier(job, src, dst, self._links, how, report)
         self._names: Optional[Dict[str, str]] = None
 
-    def verify(self) -> None:
+    def verify(self) -> bool:
         """Compare everything that is selected.
 
+        :return: Whether there was anything.
         :raises BadInput: What is selected is not at the source, or source and destination are the same.
         """
         experiments = self._chosen_experiments()
@@ -117,8 +120,7 @@ class Verifier:
         for kind, names in ((MODEL, models), (PROMPT, prompts)):
             for name in names:
                 self._registered(registry, kind, name)
-        if not (self._report.begun or experiments or models or prompts):
-            raise BadInput(f"{self._src.uri} has nothing to compare.")
+        return bool(self._report.begun or experiments or models or prompts)
 
     def _guarded(self, pair: Tuple[Thing, Thing]) -> Outcome[Tuple[Thing, Thing], None]:
         """Compare an experiment; if its runs can't even be listed, the others are compared nevertheless."""
@@ -142,7 +144,7 @@ class Verifier:
         if not wanted:
             return []
         chosen, unknown = choose_names(wanted, names)
-        if unknown:
+        if unknown and not self._selection.lenient:
             raise BadInput(f"{self._src.uri} has no {what} '{unknown[0]}'.")
         return chosen
 
@@ -229,11 +231,18 @@ def verify(
     """
     sides = [ServerSide(tracking, registry, job.executor) for tracking, registry in (src, dst)]
     report.begin(source=sides[0].uri, destination=sides[1].uri)
-    Verifier(job, sides[0], sides[1], id_maps, selection or Selection(), how or How(), report).verify()
+    verifier = Verifier(job, sides[0], sides[1], id_maps, selection or Selection(), how or How(), report)
+    _refuse_nothing(verifier.verify(), sides[0].uri)
     return report.document()
 
 
-def _how(options: Mapping[str, Any]) -> How:
+def _refuse_nothing(anything: bool, uri: str) -> None:
+    if not anything:
+        raise BadInput(f"{uri} has nothing to compare.")
+
+
+def how_of(options: Mapping[str, Any]) -> How:
+    """Return how the options of a command want objects to be compared."""
     chosen = ArtifactFilter(
         tuple(options.get("include_artifacts") or ()),
         tuple(options.get("exclude_artifacts") or ()),
@@ -249,19 +258,24 @@ def _how(options: Mapping[str, Any]) -> How:
     )
 
 
-def _selection(options: Mapping[str, Any]) -> Selection:
+def selection_of(options: Mapping[str, Any], lenient: bool = False) -> Selection:
+    """Return which objects the options of a command select.
+
+    :param lenient: See :class:`Selection`.
+    """
     return Selection(
         options.get("experiments"),
         options.get("models"),
         options.get("prompts"),
         get_renames(options.get("experiment_rename_file")),
         get_renames(options.get("model_rename_file")),
+        lenient,
     )
 
 
 def _work(job: Job, options: Mapping[str, Any], reports: Optional[ExportDir], report: Report) -> None:
     """Open both sides and compare them."""
-    selection, how = _selection(options), _how(options)
+    selection, how = selection_of(options), how_of(options)
     if not options.get("input_dir"):
         with two_servers({**options, "dry_run": True}) as servers, two_registries(
             *servers, {**options, "dry_run": True}
@@ -298,7 +312,7 @@ def _work(job: Job, options: Mapping[str, Any], reports: Optional[ExportDir], re
         report.begin(source=side.uri, destination=tracking.uri)
         dst = ServerSide(tracking, registry, job.executor)
         id_maps = _id_maps(tracking.identity, reports, directory)
-        Verifier(job, side, dst, id_maps, selection, how, report).verify()
+        _refuse_nothing(Verifier(job, side, dst, id_maps, selection, how, report).verify(), side.uri)
 
 
 def _check(job: Job, tracking: Any, registry: Any, options: Mapping[str, Any]) -> None:

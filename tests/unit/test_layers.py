@@ -17,10 +17,12 @@ BELOW = {
     "model": {"run", "logged_model", "common", "client"},
     "model_version": {"model", "run", "logged_model", "common", "client"},
     "prompt": {"model", "run", "logged_model", "common", "client"},
-    "bulk": {"prompt", "model", "experiment", "run", "logged_model", "common", "client"},
+    "bulk": {"verify", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
     "verify": {"common", "client"},
     "tools": {"model", "run", "logged_model", "common", "client"},
-    "copy": {"bulk", "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client"},
+    "copy": {
+        "bulk", "verify", "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
+    },  # fmt: skip
 }
 EXCEPTIONS = {
     # a script like the others, but its classes are the client's

@@ -1,0 +1,243 @@
+"""Copies experiments through a directory that never holds many runs: some are imported while others are exported."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from dataclasses import dataclass, field, replace
+from typing import AbstractSet, Any, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+
+from mlflow_migration.bulk.experiments_exporter import export_rest
+from mlflow_migration.client import json_codec
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.export_dir import ExportDir, safe_name
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.object_files import read_run
+from mlflow_migration.common.old_layouts import canonical_experiment
+from mlflow_migration.copy.two_sides import refuse_same
+from mlflow_migration.experiment.experiment_exporter import ExperimentExporter
+from mlflow_migration.experiment.experiment_importer import ExperimentImporter
+from mlflow_migration.experiment.export_experiment import SCRIPT, selection_of
+from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODEL_FILE, LOGGED_MODELS
+from mlflow_migration.run.export_run import settings_of as export_settings
+from mlflow_migration.run.import_run import settings_of as import_settings
+from mlflow_migration.run.run_batch import Batches, Found, Part
+from mlflow_migration.run.run_file import RUN_FILE
+from mlflow_migration.run.state import links_of
+
+Json = Dict[str, Any]
+
+
+@dataclass
+class Leg:
+    """One experiment on its way.
+
+    :param experiment: The source's, as REST returns it.
+    :param exporter: Exports it.
+    :param importer: Imports it.
+    :param directory: Where its runs and logged models lie in between.
+    :param waiting: Source ids of runs that are exported and not yet imported.
+    """
+
+    experiment: Json
+    exporter: ExperimentExporter
+    importer: ExperimentImporter
+    directory: ExportDir
+    waiting: List[str] = field(default_factory=list)
+    part: Optional[Part] = None
+
+    @property
+    def experiment_id(self) -> str:
+        """Id of the source's experiment."""
+        return str(self.experiment["experiment_id"])
+
+
+def open_leg(
+    sides: Tuple[Tracking, Tracking],
+    jobs: Tuple[Job, Job],
+    options: Mapping[str, Any],
+    id_map: IdMap,
+    experiment: Json,
+    name: str,
+    directory: ExportDir,
+    *,
+    linked: Collection[str] = (),
+    elsewhere: AbstractSet[str] = frozenset(),
+) -> Leg:
+    """Return what copies an experiment; it knows what the destination has.
+
+    :param sides: Source and destination.
+    :param jobs: Of the exporting and of the importing half.
+    :param options: Those of the command.
+    :param experiment: The source's, as REST returns it.
+    :param name: Name of the destination's experiment.
+    :param directory: Where runs and logged models lie in between.
+    :param linked: Ids of logged models that are wanted, whatever their runs.
+    :param elsewhere: Ids of experiments that are copied at the same time.
+    :raises BadInput: Source and destination are the same, or the server refuses the filter of logged models.
+    """
+    there = sides[1].experiment_by_name(name)
+    refuse_same(*sides, experiment["experiment_id"], (there or {}).get("experiment_id"))
+    importer = ExperimentImporter(sides[1], jobs[1], import_settings(options), id_map, name)
+    importer.prepare()
+    # all runs of a deleted experiment count as deleted
+    deleted = experiment.get("lifecycle_stage") == "deleted" or options.get("export_deleted_runs")
+    settings = export_settings({**options, "export_deleted_runs": deleted})
+    known = (lambda object_id: None) if options.get("recheck") == "full" else importer.known
+    exporter = ExperimentExporter(
+        sides[0], jobs[0], settings, selection_of(options), SCRIPT, experiment, directory, known,
+        linked=linked, elsewhere=elsewhere,
+    )  # fmt: skip
+    return Leg(experiment, exporter, importer, directory)
+
+
+class _Models:
+    """Which logged models of the source need which runs, as far as a search shows the models.
+
+    :param experiment_ids: The experiments that are copied together.
+    """
+
+    def __init__(self, tracking: Tracking, experiment_ids: Sequence[str]) -> None:
+        self._tracking = tracking
+        self._needs: Dict[str, Set[str]] = {}  # runs that have made or measured a model
+        self._homes: Dict[str, Tuple[str, str]] = {}  # its experiment, and the run that has made it
+        self._of_run: Dict[str, Set[str]] = {}
+        self._packed: Dict[str, bytes] = {}  # as REST returns it
+        self._gone: Set[str] = set()  # runs, and models, that have gone on
+        for experiment_id in experiment_ids:
+            for page in tracking.search_logged_models([experiment_id]):
+                for model in page:
+                    self._note(experiment_id, model)
+
+    def _note(self, experiment_id: str, model: Json) -> None:
+        model_id, made_by = model["info"]["model_id"], model["info"].get("source_run_id") or ""
+        metrics = (model.get("data") or {}).get("metrics") or ()
+        self._homes[model_id] = experiment_id, made_by
+        self._needs[model_id] = {made_by, *(metric.get("run_id") or "" for metric in metrics)} - {""}
+        self._packed[model_id] = zlib.compress(json_codec.dumps(model), 1)
+        for run_id in self._needs[model_id]:
+            self._of_run.setdefault(run_id, set()).add(model_id)
+
+    def ready(
+        self, experiment_id: str, run_ids: Sequence[str], links: Mapping[str, AbstractSet[str]]
+    ) -> Tuple[List[str], List[Json]]:
+        """Return which runs can go on, and the logged models that go with them: all that these need is there then.
+
+        A model names the run that made it once and for all, and the metrics that it got in a run are written with that.
+
+        :param run_ids: Runs of an experiment that are exported.
+        :param links: Ids of the models that they have as inputs or outputs.
+        """
+        touched = {i: self._of_run.get(i, set()).union(links[i]) - self._gone for i in run_ids}
+        going = set(run_ids)
+        while True:
+            models = {model_id for run_id in going for model_id in touched[run_id]}
+            stuck = {model_id for model_id in models if not self._can_go(model_id, experiment_id, going)}
+            waiting = {run_id for run_id in going if touched[run_id] & stuck}
+            if not waiting:
+                break
+            going -= waiting
+        self._gone |= going | models
+        docs = [json_codec.loads(zlib.decompress(self._packed.pop(model_id))) for model_id in sorted(models)]
+        return [run_id for run_id in run_ids if run_id in going], docs
+
+    def _can_go(self, model_id: str, experiment_id: str, going: Set[str]) -> bool:
+        home, made_by = self._homes.get(model_id, ("", ""))
+        needs = self._needs.get(model_id, ())
+        return home == experiment_id and made_by in going and all(i in going or i in self._gone for i in needs)
+
+
+class Pipeline:
+    """Copies experiments that need each other.
+
+    :param src: The source.
+    :param jobs: Of the exporting and of the importing half.
+    :param options: Those of the command.
+    :param place: The directory with those of the experiments.
+    :param keep: Leave there what was imported.
+    """
+
+    def __init__(
+        self, src: Tracking, jobs: Tuple[Job, Job], options: Mapping[str, Any], place: ExportDir, keep: bool
+    ) -> None:
+        self._src, self._options, self._place, self._keep = src, options, place, keep
+        self._reads, self._writes = jobs
+
+    def copy(self, legs: Sequence[Leg]) -> List[Part]:
+        """Copy experiments, and record each object.
+
+        :return: What has imported them, with the ids of the runs and logged models.
+        """
+        ids = [leg.experiment_id for leg in legs]
+        models = _Models(self._src, ids if self._src.knows_logged_models() else ())
+        batches: Optional[Batches] = None
+        for leg in legs:
+            for run_ids in leg.exporter.groups():
+                batches = batches or self._begin(legs)
+                ready, taken = models.ready(leg.experiment_id, run_ids, {i: self._links(leg, i) for i in run_ids})
+                leg.waiting += sorted(set(run_ids).difference(ready))
+                leg.exporter.models.export(taken)
+                there = [model["info"]["model_id"] for model in taken]
+                part = self._part(leg, ready, [model_id for model_id in there if model_id in leg.exporter.models.ids])
+                batches.take(part)
+                self._remove(part)
+        batches = batches or self._begin(legs)
+        self._finish(batches, legs)
+        return [leg.part for leg in legs if leg.part is not None]
+
+    def _begin(self, legs: Sequence[Leg]) -> Batches:
+        # not before something can be read from the source: the destination's experiments are made now
+        for leg in legs:
+            leg.part = leg.importer.begin(canonical_experiment({"experiment": leg.experiment})["experiment"])
+        return Batches(self._writes, [leg.part for leg in legs if leg.part is not None])
+
+    @staticmethod
+    def _links(leg: Leg, run_id: str) -> AbstractSet[str]:
+        """Return the ids of the logged models that a run has as inputs or outputs."""
+        links = leg.exporter.runs.links.pop(run_id, None)
+        place = leg.directory.sub(safe_name(run_id))
+        if links is None and place.exists(RUN_FILE):  # an earlier copy has left it there
+            return links_of(read_run(place))
+        return links or frozenset()
+
+    def _part(self, leg: Leg, run_ids: Iterable[str], model_ids: Iterable[str]) -> Part:
+        assert leg.part is not None
+        leg.part.models.left_out = leg.exporter.models.left_out
+        runs = _sorted_out(leg.directory, run_ids, RUN_FILE)
+        models = _sorted_out(leg.directory.sub(LOGGED_MODELS), model_ids, LOGGED_MODEL_FILE)
+        return replace(leg.part, found=(runs[0], models[0]), unchanged=(runs[1], models[1]))
+
+    def _finish(self, batches: Batches, legs: Sequence[Leg]) -> None:
+        """Copy what waited for others, then link everything."""
+        before = {leg.experiment_id: set(leg.exporter.models.ids) for leg in legs}
+        for leg in legs:
+            leg.exporter.finish()
+        exported = [leg.exporter.runs for leg in legs]
+        rest = export_rest(self._src, self._reads, self._place, self._options, exported)
+        parts: List[Part] = []
+        for leg in legs:
+            late = leg.exporter.models.ids - before[leg.experiment_id]
+            foreign = {model_id for model_id, of in rest.items() if of == leg.experiment_id}
+            parts.append(self._part(leg, leg.waiting, sorted(late | foreign)))
+        batches.take(*parts)
+        batches.finish()
+        for part in parts:
+            self._remove(part)
+        for leg in legs:
+            leg.importer.finish()
+
+    def _remove(self, part: Part) -> None:
+        for _, directory in (*part.found[0], *part.found[1]) if not self._keep else ():
+            shutil.rmtree(directory.path, ignore_errors=True)
+
+
+def _sorted_out(directory: ExportDir, ids: Iterable[str], file: str) -> Tuple[Found, List[str]]:
+    """Return the directories of objects, and the ids of those that have none, as they have not changed.
+
+    :param file: The file without which a directory is none.
+    """
+    places = [(object_id, directory.sub(safe_name(object_id))) for object_id in ids]
+    found = [(object_id, place) for object_id, place in places if place.exists(file)]
+    there = {object_id for object_id, _ in found}
+    return found, [object_id for object_id, _ in places if object_id not in there]
