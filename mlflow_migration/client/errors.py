@@ -18,7 +18,9 @@ import re
 from typing import Any, Dict, Optional, Union
 
 # a password may hold anything, as some parsers take it unescaped: rather too much is cut
-_USER_INFO = re.compile(r"(?P<scheme>[a-zA-Z][\w+.\-]*://)(?:[^/@\s:]*:(?!\d+(?:[/\s,;]|$))\S*@|[^/\s]*@)")
+# schemes are short: without a bound a long word would take quadratic time
+_USER_INFO = re.compile(r"(?P<scheme>[a-zA-Z][\w+.\-]{0,30}://)(?:[^/@\s:]*:(?!\d+(?:[/\s,;]|$))\S*@|[^/\s]*@)")
+_WORD = re.compile(r"\S+")
 _SECRETS = re.compile(
     r"(?i)(?P<name>authorization|bearer|basic|token|password|passwd|secret|x-amz-signature|sig|signature)"
     r"(?P<between>[\"']?\s*[=:]\s*[\"']?(?:bearer |basic )?|\s+(?=[\w\-.~+/]{16,}))"
@@ -100,8 +102,14 @@ class Stopped(MlflowExportImportException):
 
 def redact(text: str) -> str:
     """Return the text without user information in URIs and without values of tokens and passwords."""
-    text = _USER_INFO.sub(lambda m: m["scheme"], text)
+    if "@" in text:
+        text = _WORD.sub(lambda m: _without_user_info(m[0]), text)
     return _SECRETS.sub(lambda m: f"{m['name']}{m['between']}***", text)
+
+
+def _without_user_info(word: str) -> str:
+    end = word.rfind("@") + 1  # what follows is looked at in vain, again and again
+    return _USER_INFO.sub(lambda m: m["scheme"], word[:end]) + word[end:]
 
 
 def describe(ex: BaseException) -> str:

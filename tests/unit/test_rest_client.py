@@ -339,6 +339,16 @@ def test_passwords_in_addresses_are_not_shown(given, shown):
     assert redact(given) == shown
 
 
+@pytest.mark.parametrize(
+    "part", ["a", "a.b-", "http://", "http://a:", "a://:", "x@", "http://h/@", "token ", "password:"]
+)
+def test_a_long_text_takes_no_long_time(part):
+    """Anybody may have written it: texts of errors quote values."""
+    start = time.monotonic()
+    redact(part * 20_000)
+    assert time.monotonic() - start < 5  # it was minutes
+
+
 def test_a_route_that_a_server_names_as_missing(serve):
     _, client = serve(error(404, "ENDPOINT_NOT_FOUND", "no such route"))
     assert client.optional("x", lambda: client.get("/x")) is None and client.lacks("x")
