@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments
 from mlflow_migration.bulk.export_all import PROMPTS
@@ -69,6 +69,9 @@ class _Copy:
         self._run_infos: Dict[str, Json] = {}
         self._model_ids: Dict[str, str] = {}
         self._failed: List[str] = []
+        self._chosen: AbstractSet[str] = frozenset()
+        self._late: List[Pipeline] = []
+        self._dst_experiments: Set[str] = set()
 
     def copy(self, experiments: Sequence[str], models: Sequence[str], prompts: Sequence[str]) -> None:
         """Copy what is named, and record each object; see :func:`wanted_names`."""
@@ -78,12 +81,14 @@ class _Copy:
         if models:
             exporter.read(models)
         chosen = choose_experiments(self._src, self._reads, experiments, self._options) if experiments else []
+        self._chosen = frozenset(experiment["experiment_id"] for experiment in chosen)
         units = related(self._src, self._job.executor, chosen)
         ledger.phase("copying experiments")
         for outcome in self._job.executor.imap(lambda unit: self._unit(unit, exporter), units, window=AT_ONCE):
             for experiment in outcome.item if outcome.error is not None else ():
                 assert outcome.error is not None
                 self._job.failed("experiment", experiment["experiment_id"], outcome.error, name=experiment["name"])
+        self._copy_late(exporter)
         if models:
             ledger.phase("copying registered models")
             self._models(exporter)
@@ -97,26 +102,55 @@ class _Copy:
         """Copy experiments that need each other."""
         ids = frozenset(experiment["experiment_id"] for experiment in experiments)
         place, keep = self._directory.sub(EXPERIMENTS), bool(self._options.get("temp_dir"))
-        legs = [self._leg(experiment, place, ids, models) for experiment in experiments]
-        parts = Pipeline(self._src, (self._reads, self._writes), self._options, place, keep).copy(legs)
+        legs = [self._leg(experiment, place, models) for experiment in experiments]
+        jobs, elsewhere = (self._reads, self._writes), self._chosen - ids
+        pipeline = Pipeline(self._src, jobs, self._options, place, keep, legs, elsewhere)
+        pipeline.copy()
+        with self._lock:
+            self._dst_experiments.update(leg.importer.experiment_id for leg in legs)
+            self._late += [pipeline] if pipeline.used else []
+        if not pipeline.used:
+            self._arrived(pipeline, models)
+
+    def _copy_late(self, models: ModelsExporter) -> None:
+        """Copy what uses logged models of other experiments, now that these have come."""
+        while self._late:
+            ids = self._ids_of({model_id for pipeline in self._late for model_id in pipeline.used})
+            # those that use what is late itself come after that; in a circle somebody has to begin
+            pipeline = next((one for one in self._late if one.used <= ids.keys()), self._late[0])
+            self._late.remove(pipeline)
+            done = self._job.executor.gather(pipeline.copy_late, [ids])[0]
+            for leg in pipeline.legs if done.error is not None else ():
+                assert done.error is not None
+                self._job.failed("experiment", leg.experiment_id, done.error, name=leg.experiment["name"])
+            self._arrived(pipeline, models)
+
+    def _ids_of(self, model_ids: AbstractSet[str]) -> Dict[str, str]:
+        """Return the destination's ids of logged models, as far as they have come."""
+        if self._job.dry_run:
+            return {model_id: model_id for model_id in model_ids}
+        entries = [entry for entry in self._id_map.entries("logged_model") if entry["src_id"] in model_ids]
+        return {e["src_id"]: e["dst_id"] for e in entries if e["experiment_id"] in self._dst_experiments}
+
+    def _arrived(self, pipeline: Pipeline, models: ModelsExporter) -> None:
+        """Take note of what versions are made from."""
         named = {run_id for run_ids in models.runs.values() for run_id in run_ids}
         with self._lock:
-            for leg, part in zip(legs, parts):
+            for leg, part in zip(pipeline.legs, pipeline.parts):
                 self._failed += leg.exporter.runs.failed
-                # of all that have come, what versions are made from
                 self._run_ids.update((i, part.runs.ids[i]) for i in named if i in part.runs.ids)
                 self._run_infos.update((i, part.runs.infos[i]) for i in named if i in part.runs.infos)
                 self._model_ids.update((i, part.models.ids[i]) for i in models.roots if i in part.models.ids)
-        if not keep:
-            for leg in legs:
+        if not self._options.get("temp_dir"):
+            for leg in pipeline.legs:
                 shutil.rmtree(leg.directory.path, ignore_errors=True)
 
-    def _leg(self, experiment: Json, place: ExportDir, unit: AbstractSet[str], models: ModelsExporter) -> Leg:
+    def _leg(self, experiment: Json, place: ExportDir, models: ModelsExporter) -> Leg:
         experiment_id = experiment["experiment_id"]
         name = rename(experiment["name"], self._renames[0], "experiment")
         return open_leg(
             (self._src, self._dst), (self._reads, self._writes), self._options, self._id_map, experiment, name,
-            place.sub(safe_name(experiment_id)), linked=models.models.get(experiment_id, ()), elsewhere=unit,
+            place.sub(safe_name(experiment_id)), linked=models.models.get(experiment_id, ()), elsewhere=self._chosen,
         )  # fmt: skip
 
     # -- models and prompts -------------------------------------------------------------------------------------

@@ -31,7 +31,9 @@ def copy_one_experiment(
         jobs = export_half(job), import_half(job)
         jobs[0].dry_run = False  # what would be done can only be told from what is there
         leg = open_leg((src, dst), jobs, options, id_map, experiment, name, directory)
-        return Pipeline(src, jobs, options, directory, bool(options.get("temp_dir"))).copy([leg])[0].runs
+        pipeline = Pipeline(src, jobs, options, directory, bool(options.get("temp_dir")), [leg])
+        pipeline.copy()
+        return pipeline.parts[0].runs
 
 
 @command(

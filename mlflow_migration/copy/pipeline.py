@@ -9,6 +9,7 @@ from typing import AbstractSet, Any, Collection, Dict, Iterable, List, Mapping, 
 
 from mlflow_migration.bulk.experiments_exporter import export_rest
 from mlflow_migration.client import json_codec
+from mlflow_migration.client.errors import NotFound
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.id_map import IdMap
@@ -96,16 +97,22 @@ class _Models:
     """Which logged models of the source need which runs, as far as a search shows the models.
 
     :param experiment_ids: The experiments that are copied together.
+    :param elsewhere: Those that are copied by others at the same time.
     """
 
-    def __init__(self, tracking: Tracking, experiment_ids: Sequence[str]) -> None:
-        self._tracking = tracking
+    def __init__(self, tracking: Tracking, experiment_ids: Sequence[str], elsewhere: AbstractSet[str]) -> None:
+        self._tracking, self._elsewhere = tracking, elsewhere
         self._needs: Dict[str, Set[str]] = {}  # runs that have made or measured a model
         self._homes: Dict[str, Tuple[str, str]] = {}  # its experiment, and the run that has made it
         self._of_run: Dict[str, Set[str]] = {}
         self._packed: Dict[str, bytes] = {}  # as REST returns it
         self._gone: Set[str] = set()  # runs, and models, that have gone on
-        for experiment_id in experiment_ids:
+        self._waiting: Dict[str, AbstractSet[str]] = {}  # models that runs need which have not
+        self._late: Set[str] = set()
+        self._others: Dict[str, str] = {}  # experiments of models that are none of these
+        self.used: Set[str] = set()
+        """Ids of the models of experiments that are copied by others, that runs of these use."""
+        for experiment_id in experiment_ids if tracking.knows_logged_models() else ():
             for page in tracking.search_logged_models([experiment_id]):
                 for model in page:
                     self._note(experiment_id, model)
@@ -139,6 +146,11 @@ class _Models:
                 break
             going -= waiting
         self._gone |= going | models
+        for run_id in set(run_ids) - going:
+            self._waiting[run_id] = touched[run_id]
+            used = set(filter(self._is_elsewhere, touched[run_id]))
+            self.used |= used
+            self._late.update([run_id] if used else ())
         docs = [json_codec.loads(zlib.decompress(self._packed.pop(model_id))) for model_id in sorted(models)]
         return [run_id for run_id in run_ids if run_id in going], docs
 
@@ -146,6 +158,30 @@ class _Models:
         home, made_by = self._homes.get(model_id, ("", ""))
         needs = self._needs.get(model_id, ())
         return home == experiment_id and made_by in going and all(i in going or i in self._gone for i in needs)
+
+    def _is_elsewhere(self, model_id: str) -> bool:
+        """Tell whether a model is one of an experiment that is copied by others."""
+        if model_id in self._homes or not self._elsewhere:
+            return False
+        if model_id not in self._others:
+            try:
+                self._others[model_id] = str(self._tracking.logged_model(model_id)["info"]["experiment_id"])
+            except NotFound:
+                self._others[model_id] = ""
+        return self._others[model_id] in self._elsewhere
+
+    def late(self) -> Tuple[Set[str], Set[str]]:
+        """Return the runs that use models of others, which are to come first, and what of these hangs together.
+
+        :return: Runs, and the models that they have made or measured.
+        """
+        runs = set(self._late)
+        while True:
+            models = {model_id for run_id in runs for model_id in self._of_run.get(run_id, ())}
+            more = {run_id for run_id, touched in self._waiting.items() if touched & models} - runs
+            if not more:
+                return runs, models
+            runs |= more
 
 
 class Pipeline:
@@ -156,25 +192,43 @@ class Pipeline:
     :param options: Those of the command.
     :param place: The directory with those of the experiments.
     :param keep: Leave there what was imported.
+    :param legs: The experiments.
+    :param elsewhere: Ids of experiments that are copied by others at the same time.
     """
 
     def __init__(
-        self, src: Tracking, jobs: Tuple[Job, Job], options: Mapping[str, Any], place: ExportDir, keep: bool
+        self,
+        src: Tracking,
+        jobs: Tuple[Job, Job],
+        options: Mapping[str, Any],
+        place: ExportDir,
+        keep: bool,
+        legs: Sequence[Leg],
+        elsewhere: AbstractSet[str] = frozenset(),
     ) -> None:
         self._src, self._options, self._place, self._keep = src, options, place, keep
         self._reads, self._writes = jobs
+        self.legs = legs
+        self._models = _Models(src, [leg.experiment_id for leg in legs], elsewhere)
+        self._batches: Optional[Batches] = None
+        self._late: List[Part] = []
 
-    def copy(self, legs: Sequence[Leg]) -> List[Part]:
-        """Copy experiments, and record each object.
+    @property
+    def used(self) -> Set[str]:
+        """Ids of logged models that are copied by others and must be there for :meth:`copy_late`; empty if none is."""
+        return self._models.used
 
-        :return: What has imported them, with the ids of the runs and logged models.
-        """
-        ids = [leg.experiment_id for leg in legs]
-        models = _Models(self._src, ids if self._src.knows_logged_models() else ())
-        batches: Optional[Batches] = None
+    @property
+    def parts(self) -> List[Part]:
+        """What imports the experiments, with the ids of the runs and logged models."""
+        return [leg.part for leg in self.legs if leg.part is not None]
+
+    def copy(self) -> None:
+        """Copy the experiments, and record each object, but for what uses logged models that are copied by others."""
+        models, legs = self._models, self.legs
         for leg in legs:
             for run_ids in leg.exporter.groups():
-                batches = batches or self._begin(legs)
+                batches = self._batches or self._begin()
                 ready, taken = models.ready(leg.experiment_id, run_ids, {i: self._links(leg, i) for i in run_ids})
                 leg.waiting += sorted(set(run_ids).difference(ready))
                 leg.exporter.models.export(taken)
@@ -182,15 +236,36 @@ class Pipeline:
                 part = self._part(leg, ready, [model_id for model_id in there if model_id in leg.exporter.models.ids])
                 batches.take(part)
                 self._remove(part)
-        batches = batches or self._begin(legs)
-        self._finish(batches, legs)
-        return [leg.part for leg in legs if leg.part is not None]
+        self._copy_rest(self._batches or self._begin())
+        if not self.used:
+            self._finish()
 
-    def _begin(self, legs: Sequence[Leg]) -> Batches:
+    def copy_late(self, model_ids: Mapping[str, str]) -> None:
+        """Copy the rest.
+
+        :param model_ids: Destination ids of the logged models that are used, by those of the source.
+        """
+        assert self._batches is not None
+        for part in self._late:
+            part.models.ids.update(model_ids)
+        self._batches.take(*self._late)
+        self._finish()
+        for part in self._late:
+            self._remove(part)
+
+    def _begin(self) -> Batches:
         # not before something can be read from the source: the destination's experiments are made now
-        for leg in legs:
+        for leg in self.legs:
             leg.part = leg.importer.begin(canonical_experiment({"experiment": leg.experiment})["experiment"])
-        return Batches(self._writes, [leg.part for leg in legs if leg.part is not None])
+        self._batches = Batches(self._writes, self.parts)
+        return self._batches
+
+    def _finish(self) -> None:
+        """Link everything, and bring the experiments themselves up to date."""
+        assert self._batches is not None
+        self._batches.finish()
+        for leg in self.legs:
+            leg.importer.finish()
 
     @staticmethod
     def _links(leg: Leg, run_id: str) -> AbstractSet[str]:
@@ -208,24 +283,25 @@ class Pipeline:
         models = _sorted_out(leg.directory.sub(LOGGED_MODELS), model_ids, LOGGED_MODEL_FILE)
         return replace(leg.part, found=(runs[0], models[0]), unchanged=(runs[1], models[1]))
 
-    def _finish(self, batches: Batches, legs: Sequence[Leg]) -> None:
-        """Copy what waited for others, then link everything."""
-        before = {leg.experiment_id: set(leg.exporter.models.ids) for leg in legs}
-        for leg in legs:
+    def _copy_rest(self, batches: Batches) -> None:
+        """Copy what waited for others of these experiments."""
+        before = {leg.experiment_id: set(leg.exporter.models.ids) for leg in self.legs}
+        for leg in self.legs:
             leg.exporter.finish()
-        exported = [leg.exporter.runs for leg in legs]
+            leg.exporter.runs.foreign_models = [i for i in leg.exporter.runs.foreign_models if i not in self.used]
+        exported = [leg.exporter.runs for leg in self.legs]
         rest = export_rest(self._src, self._reads, self._place, self._options, exported)
+        late = self._models.late()
         parts: List[Part] = []
-        for leg in legs:
-            late = leg.exporter.models.ids - before[leg.experiment_id]
-            foreign = {model_id for model_id, of in rest.items() if of == leg.experiment_id}
-            parts.append(self._part(leg, leg.waiting, sorted(late | foreign)))
+        for leg in self.legs:
+            new = leg.exporter.models.ids - before[leg.experiment_id]
+            new |= {model_id for model_id, of in rest.items() if of == leg.experiment_id}
+            now = [run_id for run_id in leg.waiting if run_id not in late[0]]
+            parts.append(self._part(leg, now, sorted(new - late[1])))
+            self._late.append(self._part(leg, sorted(late[0].intersection(leg.waiting)), sorted(new & late[1])))
         batches.take(*parts)
-        batches.finish()
         for part in parts:
             self._remove(part)
-        for leg in legs:
-            leg.importer.finish()
 
     def _remove(self, part: Part) -> None:
         for _, directory in (*part.found[0], *part.found[1]) if not self._keep else ():

@@ -50,12 +50,16 @@ class ExperimentImporter:
         self._active = self._there is None or self._there.get("lifecycle_stage") != "deleted"
         self.runs: Optional[RunImporter] = None
 
+    @property
+    def experiment_id(self) -> str:
+        """Id of the destination's experiment; empty if a dry run would create it."""
+        return str((self._there or {}).get("experiment_id") or "")
+
     def prepare(self) -> None:
         """Read what the destination has. To be called before :meth:`import_experiment`."""
-        experiment_id = str((self._there or {}).get("experiment_id", ""))
-        self._models = model_importer(self._tracking, self._job, experiment_id, self._id_map, self._settings)
+        self._models = model_importer(self._tracking, self._job, self.experiment_id, self._id_map, self._settings)
         self.runs = RunImporter(
-            self._tracking, self._job, self._settings, experiment_id, self._id_map, self._models, self._wake
+            self._tracking, self._job, self._settings, self.experiment_id, self._id_map, self._models, self._wake
         )
         if self._existed:
             self._unsettled = bool((self._found() or {}).get("unsettled"))

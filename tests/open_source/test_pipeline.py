@@ -14,6 +14,7 @@ from mlflow_migration.run.run_batch import Batches
 from tests.support.compare import differences
 from tests.support.moves import Source, point
 from tests.support.reports import ledger
+from tests.support.rest import Rest
 from tests.support.servers import Server
 
 RUNS, GROUP = 60, 5
@@ -100,3 +101,30 @@ def test_what_an_earlier_copy_left_in_a_temporary_directory(
         assert run(copy_experiment.main, *args, *report) == 0
         found = differences((source.server.uri, source.name), (dst_server.uri, f"{source.name} {new_name}"))
         assert found == []
+
+
+def test_models_of_other_experiments(src_server: Server, dst_server: Server, seen: List[int], tmp_path: Path) -> None:
+    """A run that uses a logged model of another experiment comes after that, and the model comes once."""
+    name = f"pipelines {uuid4().hex[:8]}"
+    first, second = (Source(src_server, f"{name} {which}") for which in ("a", "b"))
+    models = {}
+    for each in (first, second):
+        maker = each.run("maker")
+        models[each.name] = each.model(maker, "made here")
+    for user, model in ((first, second), (second, first)):
+        deleted = user.run("user, deleted")
+        for run_id in (user.run("user"), deleted):
+            inputs = {"run_id": run_id, "datasets": [], "models": [{"model_id": models[model.name]}]}
+            user.rest.post("runs/log-inputs", inputs)
+        user.delete(deleted)
+    both = ("--src-mlflow-uri", src_server.uri, "--dst-mlflow-uri", dst_server.uri, "--report-dir", tmp_path)
+    args = (*both, "--experiments", f"{name}*", "--export-deleted-runs", "True", "--quiet", "True")
+    for status in ("copied", "unchanged"):
+        assert run(copy_all.main, *args, "--verify", "full") == 0
+        lines = ledger(tmp_path)
+        assert {line["status"] for line in lines} == {status}
+        assert len([line for line in lines if line["kind"] == "logged_model"]) == 2
+        rest = Rest(dst_server.uri)
+        for each in (first, second):
+            found = rest.logged_models(rest.experiment(each.name)["experiment_id"])
+            assert [model["info"]["name"] for model in found] == ["made here"], "no second copy where it is used"
