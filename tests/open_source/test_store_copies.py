@@ -363,7 +363,8 @@ def test_reference(copying: Copying, versions: Models, buckets: Tuple[Bucket, Bu
     name = versions.name
     outside = f"{buckets[0].uri}/outside/{name}"
     command = ("copy-all", "--models", name, "--experiments", name, "--artifacts", "reference")
-    assert counts_of(copying(*command)) == {
+    done = counts_of(copying(*command))
+    assert {kind: ended for kind, ended in done.items() if ended} == {
         "experiment": {"copied": 1}, "model_version": {"copied": 2}, "registered_model": {"copied": 1},
         "run": {"copied": 1},
     }  # fmt: skip
