@@ -155,7 +155,7 @@ class _Models:
             [(run_id, came.runs[run_id]) for run_id in runs],
             [(model_id, came.models[model_id]) for model_id in named if model_id in came.models],
         )
-        carriers = Carriers(place, *found, roots=came.roots)
+        carriers = Carriers(place, *found, roots=came.roots, artifacts=self._options.get("artifacts") or "copy")
         carriers.arrive(
             self._tracking,
             self._registry,

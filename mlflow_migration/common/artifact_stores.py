@@ -54,6 +54,11 @@ def _refuse_other_name(path: str) -> None:
 class Store:
     """One artifact root. Paths are relative to it."""
 
+    @property
+    def location(self) -> Optional[str]:
+        """URI of the root, if this machine reaches it in an object store."""
+        return None
+
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
         """Return the directories and the files of one directory, as paths below the root."""
         raise NotImplementedError
@@ -146,7 +151,12 @@ class RepositoryStore(Store):
         self._uri = uri
         self._repository: Any = None
 
-    def _repo(self) -> Any:
+    @property
+    def location(self) -> Optional[str]:
+        return self._uri
+
+    def repository(self) -> Any:
+        """Return MLflow's repository of the root."""
         if self._repository is None:
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -154,7 +164,7 @@ class RepositoryStore(Store):
         return self._repository
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
-        found = self._repo().list_artifacts(path or None)
+        found = self.repository().list_artifacts(path or None)
         return (
             [info.path for info in found if info.is_dir],
             [File(info.path, int(info.file_size or 0)) for info in found if not info.is_dir],
@@ -163,7 +173,7 @@ class RepositoryStore(Store):
     @contextmanager
     def read(self, path: str) -> Iterator[Iterator[bytes]]:
         with tempfile.TemporaryDirectory(prefix="mlflow-migration-") as folder:
-            local = self._repo().download_artifacts(path, dst_path=folder)
+            local = self.repository().download_artifacts(path, dst_path=folder)
             with open(local, "rb") as file:
                 yield iter(lambda: file.read(_BLOCK), b"")
 
@@ -172,7 +182,7 @@ class RepositoryStore(Store):
             local = os.path.join(folder, posixpath.basename(path))
             with open(local, "wb") as out, open_body() as body:
                 shutil.copyfileobj(body, out, _BLOCK)
-            self._repo().log_artifact(local, posixpath.dirname(path) or None)
+            self.repository().log_artifact(local, posixpath.dirname(path) or None)
 
 
 class ServerReadStore(Store):
@@ -207,6 +217,10 @@ class FallbackStore(Store):
     def __init__(self, direct: Store, through_server: Store, place: str, out_of_reach: Set[str]) -> None:
         self._direct, self._server = direct, through_server
         self._place, self._out_of_reach = place, out_of_reach
+
+    @property
+    def location(self) -> Optional[str]:
+        return None if self._place in self._out_of_reach else self._direct.location
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
         if self._place in self._out_of_reach:

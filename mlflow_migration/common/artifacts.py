@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, Unavailable
@@ -13,6 +13,7 @@ from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
 
+SKIP = "--artifacts skip"
 _ATTEMPTS = 4
 
 
@@ -52,14 +53,18 @@ class ArtifactFilter:
     :param include: Globs on paths; empty means all.
     :param exclude: Globs on paths that are left out.
     :param max_size: Largest file in bytes; None means any.
+    :param skip: Leave all of them out.
     """
 
     include: Tuple[str, ...] = ()
     exclude: Tuple[str, ...] = ()
     max_size: Optional[int] = None
+    skip: bool = field(default=False, repr=False)  # fingerprints of logged models have the others' repr in them
 
     def refuses(self, file: File) -> Optional[str]:
         """Return the option that leaves the file out, or None if it is to be copied."""
+        if self.skip:
+            return SKIP
         if self.include and not any(fnmatch.fnmatchcase(file.path, glob) for glob in self.include):
             return "--include-artifacts"
         if any(fnmatch.fnmatchcase(file.path, glob) for glob in self.exclude):
@@ -82,6 +87,11 @@ def choose(files: Sequence[File], chosen: ArtifactFilter, job: Job, owner: str) 
         else:
             job.ledger.record("artifact", "skipped", f"{owner}/{file.path}", reason=option, size=file.size)
     return wanted
+
+
+def skip_unlisted(job: Job, owner: str) -> None:
+    """Record that artifacts are skipped which can't be listed either: then nobody knows how many there are."""
+    job.ledger.record("artifact", "skipped", owner, reason=f"{SKIP}; they can't be listed")
 
 
 def download(store: Store, path: str, target: ExportDir, rel: str) -> Dict[str, Any]:

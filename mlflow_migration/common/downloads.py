@@ -7,9 +7,10 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from mlflow_migration.client.errors import BadDirectory, describe
 from mlflow_migration.common.artifact_stores import File, Store
-from mlflow_migration.common.artifacts import download
+from mlflow_migration.common.artifacts import download, is_mlmodel
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.store_copies import LEFT_AT
 
 Json = Dict[str, Any]
 
@@ -30,9 +31,16 @@ class Downloads:
         self.gone: List[str] = []
         """Paths of files that the source no longer has, and that are kept."""
 
-    def all_there(self) -> bool:
-        """Tell whether the directory still has what the earlier export saved."""
-        return all(map(self._saved, self._before))
+    def all_there(self, store: Store) -> bool:
+        """Tell whether the directory still has what the earlier export saved.
+
+        :param store: The source.
+        """
+        return all(self._saved(path) or self._still_left(store, path) for path in self._before)
+
+    def _still_left(self, store: Store, path: str) -> bool:
+        entry = self._before[path]
+        return LEFT_AT in entry and self._job.copies is not None and self._job.copies.still_left(store, entry)
 
     def fetch(
         self, store: Store, listed: Optional[Sequence[File]], wanted: Sequence[File], recheck: bool, problems: List[str]
@@ -47,7 +55,7 @@ class Downloads:
         :param recheck: Read files again that are here.
         :param problems: Gets a sentence for each file that can't be read; each is recorded, too.
         :return: For each file that is here now its path, ``size`` in bytes and ``sha256``, and ``gone`` if the source
-            no longer has it.
+            no longer has it. Of one that a copy has left at the source see :meth:`StoreCopies.leave`.
         """
         sizes = None if listed is None else {file.path: file.size for file in listed}
         stored = {entry["path"]: entry for entry in self._read(store, wanted, recheck, problems)}
@@ -68,6 +76,9 @@ class Downloads:
             there = self._saved(file.path)
             if there and not recheck and there["size"] == file.size:
                 return {name: value for name, value in there.items() if name != "gone"}
+            left = self._left(store, file)
+            if left is not None:
+                return left
             found = download(store, file.path, self._target, self._name(file.path))
             self._job.progress.advance(0, bytes=found["size"])
             self._job.ledger.add(artifacts=1, bytes=found["size"])
@@ -86,13 +97,20 @@ class Downloads:
             self._job.lost("artifact", f"{self._owner}/{path}", outcome.error, "artifacts")
         return stored
 
+    def _left(self, store: Store, file: File) -> Optional[Json]:
+        """Leave a file at the source, if a copy may, and return its record. MLmodel files get new ids here."""
+        if self._job.copies is None or is_mlmodel(file.path):
+            return None
+        self._target.size(self._name(file.path))  # a name that can't be one in a directory is refused here, too
+        return self._job.copies.leave(store, file)
+
     def _name(self, path: str) -> str:
         return f"{self._folder}/{path}"
 
     def _saved(self, path: str) -> Optional[Json]:
         entry = self._before.get(path)
         try:
-            there = entry is not None and self._target.size(self._name(path)) == entry["size"]
+            there = entry is not None and LEFT_AT not in entry and self._target.size(self._name(path)) == entry["size"]
         except BadDirectory:
             return None  # a symbolic link, or a name that no export has written
         return entry if there else None

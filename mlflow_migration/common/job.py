@@ -9,6 +9,7 @@ from mlflow_migration.client.errors import describe
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.progress import Progress
+from mlflow_migration.common.store_copies import StoreCopies
 
 
 @dataclass
@@ -20,6 +21,7 @@ class Job:
     :param progress: What is shown meanwhile.
     :param dry_run: Write nothing, only tell what would be done.
     :param fail_fast: Start nothing more after the first failure.
+    :param copies: In a copy: what lets stores copy artifacts themselves.
     """
 
     ledger: Ledger
@@ -27,6 +29,7 @@ class Job:
     progress: Progress
     dry_run: bool = False
     fail_fast: bool = False
+    copies: Optional[StoreCopies] = None
 
     def failed(self, kind: str, src_id: Optional[str], ex: BaseException, **details: Any) -> None:
         """Record an object that could not be moved."""

@@ -310,6 +310,7 @@ def canonical_info(info: Any) -> Dct:
 
     :param info: ``info`` of its file, None if it has none.
     :return: ``artifacts``, if the export lists them: a list of ``{path, size, sha256}``, whose paths are not checked;
+        of files that a copy has left at the source, ``etag`` and ``left_at`` too;
         ``version_models``, if it has them: such lists by number of a version;
         ``incomplete`` (list of texts), ``fingerprint`` (may be None), and whatever else there is.
     :raises BadDirectory: A field has another shape; it is named.
@@ -461,7 +462,9 @@ def _artifact(item: Any) -> Dct:
     path, size = _plain_text(fields.get("path"), "info.artifacts.path"), fields.get("size")
     if type(size) is not int or size < 0:
         raise BadDirectory(f"'info.artifacts.size' of {path} is no size: {_shown(size)}")
-    return {"path": path, "size": size, "sha256": _text(fields, "sha256", "info.artifacts.sha256")}
+    known = {"path": path, "size": size, "sha256": _text(fields, "sha256", "info.artifacts.sha256")}
+    left = {name: _text(fields, name, f"info.artifacts.{name}") for name in ("etag", "left_at") if fields.get(name)}
+    return {**known, **left}
 
 
 def canonical_version_file(doc: Mapping[str, Any]) -> Dct:

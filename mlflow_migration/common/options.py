@@ -264,6 +264,14 @@ OPTIONS: Dict[str, Option] = {
     ),
     "export_deleted_runs": Option(_WHICH, "Take deleted runs too.", BOOL, False),
     "export_deleted_experiments": Option(_WHICH, "Take deleted experiments too.", BOOL, False),
+    "artifacts": Option(
+        _WHICH,
+        "What becomes of artifacts: copy them; skip them, and tag what has some with where they are; or reference: as "
+        "copy, but a version whose model lies in an object store and in no run or logged model that is copied keeps "
+        "its source.",
+        click.Choice(["copy", "skip", "reference"]),
+        "copy",
+    ),
     "include_artifacts": Option(_WHICH, "Only artifacts whose path matches one of these globs.", LIST, multiple=True),
     "exclude_artifacts": Option(_WHICH, "No artifacts whose path matches one of these globs.", LIST, multiple=True),
     "max_artifact_size": Option(_WHICH, "No artifacts above this size in bytes, or with KB, MB, GB or TB.", SIZE),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Mapping
 
+from mlflow_migration.client.errors import redact
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 
 _TIMES = ("creation_timestamp", "last_updated_timestamp", "creation_time", "last_update_time")
@@ -26,6 +27,15 @@ class ExportTags:
     PREFIX_FIELD = f"{PREFIX_ROOT}.field"
     PREFIX_RUN_INFO = f"{PREFIX_ROOT}.run_info"
     PREFIX_MLFLOW_TAG = f"{PREFIX_ROOT}.mlflow_tag"
+
+
+SOURCE_URI = f"{ExportTags.PREFIX_ROOT}.artifacts.source_uri"
+"""Tag of a copy whose artifacts were not copied: where those of the source are."""
+
+
+def mk_source_uri_tag(uri: str) -> Dict[str, str]:
+    """Return the tag that says where artifacts are that were not copied; none if there is no such place."""
+    return {SOURCE_URI: redact(uri)} if uri else {}
 
 
 def mk_source_tags(tags: Mapping[str, Any], prefix: str) -> Dict[str, str]:
@@ -59,7 +69,8 @@ def has_source_tags(there: Mapping[str, str], source: Mapping[str, str], but: st
     :param source: Tags of what it was made from.
     :param but: The key tag, which every copy has.
     """
-    return any(key != but and key not in source for key in there.keys() - without_source_tags(there).keys())
+    found = there.keys() - without_source_tags(there).keys()
+    return any(key not in (but, SOURCE_URI) and key not in source for key in found)
 
 
 def fmt_timestamps(tag: str, dct: Mapping[str, Any], tags: Dict[str, str]) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import Any, BinaryIO, Dict, List, Mapping, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.artifact_stores import Store
-from mlflow_migration.common.artifacts import check_mlmodel, is_mlmodel, list_files, rewritten
+from mlflow_migration.common.artifacts import check_mlmodel, download, is_mlmodel, list_files, rewritten
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.store_copies import LEFT_AT
 from mlflow_migration.common.three_way import State
 
 _MLMODEL_MOST = 16 * 1024 * 1024
@@ -23,10 +25,29 @@ def content_of(info: Mapping[str, Any], missing: Sequence[str] = ()) -> Dict[str
     :param info: ``info`` of run.json or logged_model.json.
     :param missing: Fields that could not be written to the destination.
     """
-    files = {entry["path"]: str(entry.get("sha256"))[:16] for entry in info.get("artifacts") or ()}
+    listed = info.get("artifacts") or ()
+    files = {entry["path"]: str(entry.get("sha256") or entry.get("etag"))[:16] for entry in listed}
     files.update((name[len("artifact:") :], "") for name in missing if name.startswith("artifact:"))
     lacks_points = any(name.startswith("metric:") for name in missing)
     return {"points": -1 if lacks_points else info.get("num_metric_points"), "files": files}
+
+
+def artifacts_of(state: State) -> State:
+    """Return the artifacts of a state."""
+    return {name: value for name, value in state.items() if name.startswith("artifact:")}
+
+
+def listed_files(source: ExportDir, folder: str, info: Mapping[str, Any]) -> List[Dict[str, Any]]:
+    """Return what an export says of each artifact of an object: path, size in bytes and more.
+
+    :param source: Directory of the object.
+    :param folder: Its folder with artifacts.
+    :param info: ``info`` of its file; other tools list nothing there, so what is in the folder counts.
+    """
+    if "artifacts" in info:
+        return list(info["artifacts"])
+    found = source.files(folder) if source.exists(folder) else ()
+    return [{"path": path, "size": size} for path, size in found]
 
 
 class Uploads:
@@ -40,6 +61,7 @@ class Uploads:
         self._store, self._job = store, job
         self._texts: Dict[str, bytes] = {}
         self._bad: Dict[str, Exception] = {}
+        self._left: Dict[str, str] = {}
         self.sizes: Dict[str, int] = {}
         """Sizes in bytes that the files will have at the destination."""
 
@@ -48,17 +70,23 @@ class Uploads:
         return {file.path: file.size for file in list_files(self._store, self._job.executor)}
 
     def open(
-        self, source: ExportDir, folder: str, sizes: Dict[str, int], replacements: Sequence[Tuple[str, str]]
+        self,
+        source: ExportDir,
+        folder: str,
+        files: Sequence[Mapping[str, Any]],
+        replacements: Sequence[Tuple[str, str]],
     ) -> None:
         """Take the files of a directory.
 
         :param source: Directory of the object.
         :param folder: Its folder with artifacts.
-        :param sizes: Size in bytes by path, as the object's file records them.
+        :param files: What the object's file records of each; see :func:`listed_files`.
         :param replacements: What is replaced in MLmodel files: (old, new), in this order.
         """
-        self._source, self._folder, self.sizes = source, folder, dict(sizes)
-        for path in sizes:
+        self._source, self._folder = source, folder
+        self.sizes = {file["path"]: file["size"] for file in files}
+        self._left = {file["path"]: file[LEFT_AT] for file in files if LEFT_AT in file}
+        for path in self.sizes.keys() - self._left.keys():
             if not is_mlmodel(path):
                 continue
             try:
@@ -99,14 +127,23 @@ class Uploads:
         return fields, ["artifact:" + path for path in other if path not in moved]
 
     def _differs(self, path: str) -> bool:
-        wanted, found = hashlib.sha256(), hashlib.sha256()
+        hashes = []
+        for side in (self._blocks(path), self._store.read(path)):
+            digest = hashlib.sha256()
+            with side as blocks:
+                for block in blocks:
+                    digest.update(block)
+            hashes.append(digest.digest())
+        return hashes[0] != hashes[1]
+
+    @contextmanager
+    def _blocks(self, path: str) -> Iterator[Iterator[bytes]]:
+        if path in self._left:
+            with self._where_left(path).read(path) as blocks:
+                yield blocks
+            return
         with self._open(path) as file:
-            for block in iter(lambda: file.read(_BLOCK), b""):
-                wanted.update(block)
-        with self._store.read(path) as blocks:
-            for block in blocks:
-                found.update(block)
-        return wanted.digest() != found.digest()
+            yield iter(lambda: file.read(_BLOCK), b"")
 
     def unreadable(self) -> List[Tuple[str, Exception]]:
         """Return the files that the directory does not have as it should, with the reason."""
@@ -122,6 +159,10 @@ class Uploads:
         if path in self._bad:
             raise self._bad[path]
         name, size = f"{self._folder}/{path}", self.sizes[path]
+        if path in self._left:
+            self._source.size(name)  # refuses what can't be a name in a directory
+            self._where_left(path)
+            return
         found = size if path in self._texts else self._source.size(name)
         if found is None:
             self._source.open_read(name).close()  # says why
@@ -130,9 +171,28 @@ class Uploads:
 
     def _send(self, path: str) -> None:
         self._check(path)
-        self._store.write(path, lambda: self._open(path), self.sizes[path])
+        if path in self._left and self._job.copies is not None:
+            self._job.copies.bring(
+                self._left[path], self._store, path, self.sizes[path], lambda: self._carry(path)
+            )  # fmt: skip
+        else:
+            self._store.write(path, lambda: self._open(path), self.sizes[path])
         self._job.progress.advance(0, bytes=self.sizes[path])
         self._job.ledger.add(artifacts=1, bytes=self.sizes[path])
+
+    def _where_left(self, path: str) -> Store:
+        if self._job.copies is None:
+            raise BadDirectory(f"{path} is not in the directory: a copy has left it at the source")
+        return self._job.copies.source(self._left[path])
+
+    def _carry(self, path: str) -> None:
+        """Bring a file that was left at the source here, and on from here."""
+        name = f"{self._folder}/{path}"
+        try:
+            self.sizes[path] = download(self._where_left(path), path, self._source, name)["size"]
+            self._store.write(path, lambda: self._source.open_read(name), self.sizes[path])
+        finally:
+            self._source.remove(name)
 
     def _open(self, path: str) -> BinaryIO:
         text = self._texts.get(path)

@@ -205,7 +205,7 @@ def copy_server(
     "copy-all", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "experiments", "models",
     "prompts", "experiment_rename_file", "model_rename_file", "run_start_time", "runs_until", "changed_since",
     "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions", "on_version_conflict",
-    "fill_gaps", "include_artifacts", "exclude_artifacts", "max_artifact_size", "import_source_tags",
+    "fill_gaps", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size", "import_source_tags",
     "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "temp_dir",
     "verify", "every", optional=("experiments", "models", "prompts"),
 )  # fmt: skip

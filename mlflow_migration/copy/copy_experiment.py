@@ -9,7 +9,7 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.copy.pipeline import Pipeline, open_leg
-from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
+from mlflow_migration.copy.two_sides import export_half, import_half, refuse_reference, run_copy, way_station
 from mlflow_migration.experiment.experiment_exporter import find_experiment
 from mlflow_migration.experiment.export_experiment import refuse_deleted
 from mlflow_migration.run.run_importer import RunImporter
@@ -39,12 +39,13 @@ def copy_one_experiment(
 @command(
     "copy-experiment", "src_mlflow_uri", "dst_mlflow_uri", "experiment", "experiment_name", "run_ids",
     "check_nested_runs", "filter", "run_start_time", "runs_until", "changed_since", "export_deleted_runs",
-    "export_deleted_experiments", "logged_models_filter", "include_artifacts", "exclude_artifacts",
+    "export_deleted_experiments", "logged_models_filter", "artifacts", "include_artifacts", "exclude_artifacts",
     "max_artifact_size", "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused",
     "on_destination_change", "recheck", "require_admin", "temp_dir",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
+    refuse_reference(options)
 
     def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap) -> None:
         copy_one_experiment(job, src, dst, options["experiment"], options["experiment_name"], options, id_map)

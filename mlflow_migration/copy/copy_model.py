@@ -46,7 +46,7 @@ def copy_one_model(job: Job, src: Tracking, dst: Tracking, options: Mapping[str,
 @command(
     "copy-model", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "src_model", "dst_model",
     "dst_experiment_name", "versions", "stages", "export_latest_versions", "export_version_model",
-    "export_deleted_runs", "on_version_conflict", "fill_gaps", "include_artifacts", "exclude_artifacts",
+    "export_deleted_runs", "on_version_conflict", "fill_gaps", "artifacts", "include_artifacts", "exclude_artifacts",
     "max_artifact_size", "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused",
     "on_destination_change", "recheck", "require_admin", "temp_dir",
 )  # fmt: skip

@@ -96,7 +96,8 @@ def _copy_shallow(
         doc["tags"].update(_lineage(src, src, registry, name, number))
     names = bool(options.get("copy_stages_and_aliases"))
     how = VersionSettings("next", of_model=False, when_created=True, names=names)
-    importer = RegisteredModelImporter(registry, job, import_settings(options), how, id_map, new_name)
+    settings = import_settings({**options, "artifacts": "copy"})  # it has those of the source anyway
+    importer = RegisteredModelImporter(registry, job, settings, how, id_map, new_name)
     fields = {"description": "", **model, "tags": tag_dict(model.get("tags"))}
     importer.prepare(
         {"model": fields, "versions": [doc], "aliases": dict.fromkeys(aliases, number), "failed": [], "incomplete": {}}
@@ -198,8 +199,9 @@ def copy(
 @command(
     "copy-model-version", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "src_model",
     "src_version", "dst_model", "dst_experiment_name", "copy_stages_and_aliases", "copy_lineage_tags",
-    "copy_permissions", "include_artifacts", "exclude_artifacts", "max_artifact_size", "import_source_tags",
-    "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "temp_dir",
+    "copy_permissions", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size",
+    "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "recheck",
+    "require_admin", "temp_dir",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

@@ -13,7 +13,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.session import open_job, tell
 from mlflow_migration.common.two_servers import two_servers
-from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
+from mlflow_migration.copy.two_sides import export_half, import_half, refuse_reference, run_copy, way_station
 from mlflow_migration.run.export_run import export_one_run
 from mlflow_migration.run.export_run import settings_of as export_settings
 from mlflow_migration.run.import_run import import_one_run
@@ -82,12 +82,13 @@ def _copy_with(
 
 
 @command(
-    "copy-run", "src_mlflow_uri", "dst_mlflow_uri", "run_id", "experiment_name", "include_artifacts",
+    "copy-run", "src_mlflow_uri", "dst_mlflow_uri", "run_id", "experiment_name", "artifacts", "include_artifacts",
     "exclude_artifacts", "max_artifact_size", "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused",
     "on_destination_change", "recheck", "require_admin", "temp_dir",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
+    refuse_reference(options)
 
     def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap) -> None:
         copy_one_run(job, src, dst, options["run_id"], options["experiment_name"], options, id_map)

@@ -16,6 +16,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import report_dir, run_command
+from mlflow_migration.common.store_copies import StoreCopies
 from mlflow_migration.common.two_servers import two_servers
 
 
@@ -65,12 +66,19 @@ def export_half(job: Job) -> Job:
     def passes(kind: str, status: str) -> bool:
         return status in ("failed", "skipped")
 
-    return replace(job, ledger=HalfLedger(job.ledger, passes, lambda kind: True))
+    return replace(job, ledger=HalfLedger(job.ledger, passes, lambda kind: True), copies=_copies(job))
 
 
 def import_half(job: Job) -> Job:
     """Return the job of the importing half: it tells what became of each object."""
-    return replace(job, ledger=HalfLedger(job.ledger, lambda kind, status: True, lambda kind: False))
+    ledger = HalfLedger(job.ledger, lambda kind, status: True, lambda kind: False)
+    return replace(job, ledger=ledger, copies=_copies(job))
+
+
+def _copies(job: Job) -> StoreCopies:
+    """Return what both halves of a copy share: the one leaves artifacts where they are, the other has them copied."""
+    job.copies = job.copies or StoreCopies(job.ledger)
+    return job.copies
 
 
 @contextmanager
@@ -112,6 +120,18 @@ def run_copy(
                 work(job, src, dst, id_map)
 
     return run_command(name, options, reports, title, body)
+
+
+def refuse_reference(options: Mapping[str, Any]) -> None:
+    """Refuse to reference artifacts where runs are what is copied.
+
+    :raises BadInput: That is asked for.
+    """
+    if options.get("artifacts") == "reference":
+        raise BadInput(
+            "--artifacts reference keeps the source of model versions; a run can't keep its artifacts where they are,"
+            " as the destination's experiment fixes the artifact root of its runs. Give copy or skip."
+        )
 
 
 def refuse_same(src: Tracking, dst: Tracking, src_experiment: str, dst_experiment: Optional[str]) -> None:

@@ -10,7 +10,7 @@ from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import File, Store, logged_model_store
-from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files
+from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files, skip_unlisted
 from mlflow_migration.common.downloads import Downloads, kept
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
@@ -219,7 +219,7 @@ def export_one(
     problems: List[str] = []
     files: Optional[List[File]] = []
     if doc["artifact_location"] and not settings.skip_artifacts:
-        files = _files(job, store, problems)
+        files = _files(job, store, model_id, settings, problems)
     wanted = choose(files or (), settings.chosen, job, model_id)
     mark = _fingerprint(doc, files, settings)
     old = old_info(target, LOGGED_MODEL_FILE)
@@ -227,7 +227,7 @@ def export_one(
     same = (
         settings.known(model_id) == mark
         if old is None
-        else old.get("fingerprint") == mark and not old.get("incomplete") and saved.all_there()
+        else old.get("fingerprint") == mark and not old.get("incomplete") and saved.all_there(store)
     )
     if same and not problems and not settings.recheck:
         job.ledger.record("logged_model", "unchanged", model_id, name=doc["name"])
@@ -247,8 +247,11 @@ def export_one(
     )
 
 
-def _files(job: Job, store: Store, problems: List[str]) -> Optional[List[File]]:
+def _files(job: Job, store: Store, model_id: str, settings: ModelSettings, problems: List[str]) -> Optional[List[File]]:
     listed = job.executor.gather(lambda _: list_files(store, job.executor), [None])[0]
+    if listed.error is not None and settings.chosen.skip:
+        skip_unlisted(job, model_id)
+        return []
     if listed.error is not None:
         problems.append(f"its artifacts can't be listed: {describe(listed.error)}")
     return listed.value
@@ -256,5 +259,5 @@ def _files(job: Job, store: Store, problems: List[str]) -> Optional[List[File]]:
 
 def _fingerprint(doc: Json, files: Optional[Sequence[File]], settings: ModelSettings) -> str:
     listed = None if files is None else [[file.path, file.size] for file in files]
-    facts = [doc, listed, repr(settings.chosen), settings.skip_artifacts]
+    facts = [doc, listed, repr(settings.chosen), settings.skip_artifacts or settings.chosen.skip]
     return hashlib.sha256(json_codec.dumps(facts)).hexdigest()

@@ -14,13 +14,15 @@ from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, origi
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_logged_model
 from mlflow_migration.common.source_tags import (
+    SOURCE_URI,
     has_source_tags,
     mk_source_tags_mlflow_tag,
+    mk_source_uri_tag,
     set_source_tags_for_field,
     without_source_tags,
 )
 from mlflow_migration.common.three_way import Plan, State, left_alone, number, plan, settled, short
-from mlflow_migration.common.uploads import Uploads, content_of
+from mlflow_migration.common.uploads import Uploads, artifacts_of, content_of, listed_files
 from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS, flat
 
 Json = Dict[str, Any]
@@ -49,6 +51,7 @@ class ModelImporter:
     :param overwrite: Write again what was edited at the destination.
     :param recheck: Compare the bytes of artifacts too.
     :param source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
+    :param skip_artifacts: The directory has no artifacts, as they were to stay where they are.
     """
 
     def __init__(
@@ -62,10 +65,11 @@ class ModelImporter:
         overwrite: bool,
         recheck: bool,
         source_tags: bool,
+        skip_artifacts: bool = False,
     ) -> None:
         self._tracking, self._job, self._experiment_id, self._id_map = tracking, job, experiment_id, id_map
         self._mlmodel_fix, self._overwrite, self._recheck = mlmodel_fix, overwrite, recheck
-        self._source_tags = source_tags
+        self._source_tags, self._skip_artifacts = source_tags, skip_artifacts
         self.home = False
         """Whether models come back to where they were exported from: deleted ones are looked for by their ids."""
         self.left_out: AbstractSet[str] = frozenset()
@@ -243,7 +247,7 @@ class ModelImporter:
         options = self._options(entry)
         if there is not None and entry is None and has_source_tags(there["tags"], doc["tags"], MODEL_KEY):
             options = sorted({*options, SOURCE_TAGS})  # although no id map says who asked for them
-        doc = {**doc, "tags": _tags(doc, own, origin, SOURCE_TAGS in options)}
+        doc = {**doc, "tags": _tags(doc, own, origin, SOURCE_TAGS in options, self._skip_artifacts)}
         if there is None:
             there = {**doc, "model_id": src_id} if self._job.dry_run else self._create(src_id, doc)
         with self._lock:
@@ -253,9 +257,12 @@ class ModelImporter:
         uploads = Uploads(
             logged_model_store(self._tracking, there["model_id"], there.get("artifact_location") or ""), self._job
         )
-        uploads.open(source.directory, ARTIFACTS, self._sizes(source), [] if own else self._all_replacements())
+        files = listed_files(source.directory, ARTIFACTS, source.info)
+        uploads.open(source.directory, ARTIFACTS, files, [] if own else self._all_replacements())
         wanted = _state(doc, uploads.sizes)
         now = _state(there, {} if created else uploads.there())
+        if self._skip_artifacts:
+            wanted.update(artifacts_of(now))  # what there are stay, and are no edit
         if origin:
             now = without_source_tags(now, "tag:")
         if self._job.dry_run and created:
@@ -264,6 +271,7 @@ class ModelImporter:
         unfinished = base is None and now.get("status") not in _FINAL and not (own or origin)
         # deleting it is the last that an import does, and nothing but an import can have meant to
         begun = {"lifecycle"} if wanted["lifecycle"] == "deleted" and not (own or origin) else set()
+        begun.add(f"tag:{SOURCE_URI}")  # comes and goes with what was asked for
         todo = plan(wanted, now, now if created else base, self._overwrite, unfinished, begun)
         if not created:
             old = ((entry or {}).get("content") or {}).get("files") or {}
@@ -379,11 +387,6 @@ class ModelImporter:
         problems = [f"already in the export: {problem}" for problem in source.info["incomplete"]]
         return problems, {"artifacts"} if problems else set(), []
 
-    def _sizes(self, source: _Source) -> Dict[str, int]:
-        if "artifacts" in source.info:
-            return {entry["path"]: entry["size"] for entry in source.info["artifacts"]}
-        return dict(source.directory.files(ARTIFACTS)) if source.directory.exists(ARTIFACTS) else {}
-
     def _all_replacements(self) -> List[Tuple[str, str]]:
         if not self._mlmodel_fix:
             return []
@@ -477,11 +480,13 @@ def _is_origin(there: Json, src_id: str) -> bool:
     return bool(there["model_id"] != src_id and there["tags"].get(MODEL_KEY) != src_id)
 
 
-def _tags(doc: Json, own: bool, origin: bool, source_tags: bool) -> Dict[str, str]:
+def _tags(doc: Json, own: bool, origin: bool, source_tags: bool, skip_artifacts: bool) -> Dict[str, str]:
     """Return the tags that the destination should have."""
     tags = dict(doc.get("tags") or {})
     if origin:
         return without_source_tags(tags)
+    if skip_artifacts and not own:
+        tags = {**mk_source_uri_tag(doc.get("artifact_location") or ""), **tags}
     if source_tags and not own:
         # its tag of the id says whose copy it is itself
         set_source_tags_for_field({key: doc[key] for key in doc if key != "model_id"}, tags)

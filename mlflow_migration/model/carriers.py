@@ -18,7 +18,7 @@ from mlflow_migration.common.object_files import read_info, read_logged_model, r
 from mlflow_migration.logged_model.logged_model_exporter import ARTIFACTS
 from mlflow_migration.model.holder import FOLDER, hold
 from mlflow_migration.model.model_exporter import MODEL_FILE, MODEL_LAYOUT, VERSION_MODELS, Layout
-from mlflow_migration.model.sources import RUN, Place, locate, model_ids
+from mlflow_migration.model.sources import RUN, Place, is_in_object_store, locate, model_ids
 from mlflow_migration.run.run_file import RUN_FILE
 
 Json = Dict[str, Any]
@@ -78,6 +78,7 @@ class Carriers:
     :param layout: Where copies of models lie in it.
     :param roots: Artifact roots at the source of more runs, and of more logged models, by id: they have been imported,
         and are not in the directory.
+    :param artifacts: What becomes of artifacts: ``copy``, ``skip`` or ``reference``.
     :raises BadDirectory: ``model.json`` can't be read.
     """
 
@@ -88,8 +89,9 @@ class Carriers:
         model_dirs: List[Tuple[str, ExportDir]],
         layout: Layout = MODEL_LAYOUT,
         roots: Tuple[Mapping[str, str], Mapping[str, str]] = (MappingProxyType({}), MappingProxyType({})),
+        artifacts: str = "copy",
     ) -> None:
-        self._directory, self._layout = directory, layout
+        self._directory, self._layout, self._artifacts = directory, layout, artifacts
         self._runs: Dict[str, _Files] = {}
         self._models: Dict[str, _Files] = {}
         self._run_roots: Dict[str, str] = dict(roots[0])
@@ -135,7 +137,11 @@ class Carriers:
             raise BadDirectory("neither its run nor its model is in the directory")
 
     def _has_model(self, version: Json) -> bool:
-        return self._found(version) is not None or self._own_copy(version) is not None
+        return self._found(version) is not None or self._stays(version) or self._own_copy(version) is not None
+
+    def _stays(self, version: Json) -> bool:
+        """Tell whether a version, whose model nothing brings, keeps its source."""
+        return self._artifacts == "reference" and is_in_object_store(version["source"])
 
     def arrive(self, tracking: Tracking, registry: Registry, job: Job, arrived: Arrived) -> None:
         """Take note of what has been imported, and where to."""
@@ -149,6 +155,8 @@ class Carriers:
         :raises MlflowExportImportException: What it is made from could not be imported.
         """
         found = self._found(version)
+        if found is None and self._stays(version):
+            return Source(version["source"], self._arrived.run_ids.get(version["run_id"]))
         if found is None:
             own = self._own_copy(version)
             if own is None:
@@ -181,7 +189,9 @@ class Carriers:
     def holds(self, version: Json) -> bool:
         """Tell whether a version's model is, or comes, into a run of its own at the destination."""
         found = self._found(version)
-        return self._own_copy(version) is not None if found is None else self._is_held(found)
+        if found is not None:
+            return self._is_held(found)
+        return not self._stays(version) and self._own_copy(version) is not None
 
     def _is_held(self, found: Place) -> bool:
         # a server before MLflow 3 has no logged models, and one that has only the registry knows none
@@ -189,8 +199,9 @@ class Carriers:
 
     def _held(self, version: Json, files: _Files, path: str = "") -> Source:
         info, problems = hold(
-            self._tracking, self._job, self._arrived.experiment_id(), version, files.source, files.folder, files.files
-        )
+            self._tracking, self._job, self._arrived.experiment_id(), version, files.source, files.folder, files.files,
+            skipped=self._artifacts == "skip",
+        )  # fmt: skip
         root = f"runs:/{info['run_id']}" if self._registry.is_apart else info["artifact_uri"]
         return Source(_joined(_joined(root, FOLDER), path), info["run_id"], problems=problems)
 
@@ -221,7 +232,7 @@ class Carriers:
         if listed is None:
             # another tool lists none
             listed = [{"path": path, "size": size} for path, size in self._directory.files(folder)]
-        return _Files(self._directory, folder, listed) if listed else None
+        return _Files(self._directory, folder, listed) if listed or self._artifacts == "skip" else None
 
 
 def _files(place: ExportDir, info: Json) -> _Files:

@@ -25,6 +25,7 @@ def selection_of(options: Mapping[str, Any]) -> VersionSelection:
         stages=tuple(options.get("stages") or ()),
         latest=bool(options.get("export_latest_versions")),
         own_copies=bool(options.get("export_version_model")),
+        references=options.get("artifacts") == "reference",
     )
 
 

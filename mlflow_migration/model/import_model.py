@@ -45,7 +45,7 @@ def import_one_model(
     if IS_PROMPT in doc["model"]["tags"]:
         raise BadInput(f"{directory.path} holds a prompt, not a model.")
     found = run_dirs(directory), logged_model_dirs(directory)
-    carriers = Carriers(directory, *found)
+    carriers = Carriers(directory, *found, artifacts=options.get("artifacts") or "copy")
     delete = bool(options.get("delete_model"))
     if delete:
         reason = why_not_deleted(carriers, doc)

@@ -18,7 +18,7 @@ from mlflow_migration.common.object_files import old_info, read_model
 from mlflow_migration.common.old_layouts import canonical_version
 from mlflow_migration.common.timestamp_utils import with_times
 from mlflow_migration.logged_model.logged_model_exporter import ExperimentModels
-from mlflow_migration.model.sources import RUN, is_copy, locate, model_ids
+from mlflow_migration.model.sources import RUN, is_copy, is_in_object_store, locate, model_ids
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 
 Json = Dict[str, Any]
@@ -57,6 +57,7 @@ class VersionSelection:
     :param latest: Only the latest of each stage.
     :param own_copies: Take the registry's own copy of each one's model too.
     :param tells: Record the versions that are left out.
+    :param references: Leave models in an object store where they are, unless a run or logged model brings them.
     """
 
     numbers: Tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class VersionSelection:
     latest: bool = False
     own_copies: bool = False
     tells: bool = True
+    references: bool = False
 
     def left_out(self, versions: Sequence[Json]) -> Dict[str, str]:
         """Return the option that leaves a version out, by number, for those that are left out."""
@@ -296,6 +298,8 @@ class ModelExporter:
         """Take a version's model out of the registry's own place, if nothing else carries it or that is asked for."""
         source = version.doc.get("source") or ""
         is_carried = locate(source, version.location, carried, models) is not None
+        if self._selection.references and not is_carried and is_in_object_store(source):
+            return
         if (is_carried or self._settings.skip_artifacts) and not self._selection.own_copies:
             return
         version.location = version.location or self._locate(version)
@@ -308,7 +312,7 @@ class ModelExporter:
             raise MlflowExportImportException(f"nothing is where {uri} was")
         store = version_store(self._tracking, self._registry, version.doc["name"], version.number, uri)
         listed = list_files(store, self._job.executor)
-        if not listed:
+        if not listed and not self._settings.artifacts.skip:
             raise MlflowExportImportException(f"there are no artifacts at {uri}")
         chosen = choose(listed, self._settings.artifacts, self._job, version.key)
         if self._job.dry_run:

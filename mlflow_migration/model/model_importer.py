@@ -27,7 +27,13 @@ from mlflow_migration.client.registry import (
 from mlflow_migration.client.tracking import tag_dict, tag_list
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.source_tags import ExportTags, mk_source_tags_mlflow_tag, set_source_tags_for_field
+from mlflow_migration.common.source_tags import (
+    SOURCE_URI,
+    ExportTags,
+    mk_source_tags_mlflow_tag,
+    mk_source_uri_tag,
+    set_source_tags_for_field,
+)
 from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled
 from mlflow_migration.model.carriers import Source
 from mlflow_migration.model.destination import MODEL, PROMPT, Destination, Kind, VersionSettings, state_of, status_of
@@ -285,7 +291,9 @@ class RegisteredModelImporter:
         elif entry is not None and entry["dst_id"] == str(version.dst["version"]):
             base = entry["base"]
         assert version.dst is not None
-        if not (version.created or version.own or self._job.dry_run) and carriers.holds(doc):
+        # one that keeps its source has its model there for good
+        same_source = version.dst.get("source") == doc["source"]
+        if not (version.created or version.own or same_source or self._job.dry_run) and carriers.holds(doc):
             version.problems += carriers.source(doc).problems  # an import may have been cut off before it was whole
         version.problems += self._doc["incomplete"].get(doc["version"], [])
         version.losses.update(["artifacts"] * bool(version.problems))
@@ -297,7 +305,8 @@ class RegisteredModelImporter:
         there = _state(version.dst, base is not None)
         if base is not None and not self._how.names:
             base = {**base, **{name: there[name] for name in ("stage",) if name in there}}
-        todo = plan(wanted, there, base, self._settings.overwrite, unfinished=False)
+        begun = {f"tag:{SOURCE_URI}"}  # comes and goes with what was asked for
+        todo = plan(wanted, there, base, self._settings.overwrite, unfinished=False, begun=begun)
         self._write(version, todo)
         self._record(version, todo, wanted, base, options)
 
@@ -310,6 +319,8 @@ class RegisteredModelImporter:
         """Return the tags that the version is to have, but for its key."""
         doc = version.doc
         tags = {key: value for key, value in doc["tags"].items() if key not in (VERSION_KEY, PLACEHOLDER)}
+        if self._settings.skip_artifacts and self._kind == MODEL and not version.own:
+            tags = {**mk_source_uri_tag(doc.get("_download_uri") or doc["source"]), **tags}
         if SOURCE_TAGS in options:
             plain = {key: value for key, value in doc.items() if not key.startswith("_") and value != ""}
             set_source_tags_for_field({**plain, "description": None}, tags)

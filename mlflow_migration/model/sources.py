@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional, Set, Tuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 RUN, LOGGED_MODEL = "run", "logged_model"
+_OBJECT_STORES = frozenset({"s3", "gs", "abfs", "abfss", "wasb", "wasbs"})
 _RUNS_URI = re.compile(r"runs:/+([^/]+)/?(.*)\Z")
 _MODELS_URI = re.compile(r"models:/+(m-[0-9a-f]{32})(?:/(.*))?\Z")
 _MODEL_IDS = re.compile(r"(?:models:/+|/models/)(m-[0-9a-f]{32})(?=/|\Z)")
@@ -37,6 +38,11 @@ def model_ids(*uris: str) -> Set[str]:
 def is_copy(source: str) -> bool:
     """Tell whether a version is made from another version, which has the model: ``models:/NAME/VERSION``."""
     return source.startswith("models:/") and not _MODELS_URI.match(source)
+
+
+def is_in_object_store(source: str) -> bool:
+    """Tell whether a source is a location in an object store, which is the same for every server."""
+    return urlsplit(source).scheme in _OBJECT_STORES
 
 
 def locate(source: str, location: str, runs: Mapping[str, str], models: Mapping[str, str]) -> Optional[Place]:

@@ -45,7 +45,10 @@ def export_one_version(
     path = options.get("vrm_model_artifact_path") or ""
     _refuse_other(directory, name, number)
     selection = VersionSelection(
-        (number,), own_copies=bool(options.get("vrm_export_version_model") or path), tells=False
+        (number,),
+        own_copies=bool(options.get("vrm_export_version_model") or path),
+        tells=False,
+        references=options.get("artifacts") == "reference",
     )
     # asked for by its version, a run is wanted whether it is deleted or not
     settings = settings_of({**options, "export_deleted_runs": True})

@@ -62,7 +62,7 @@ def import_one_version(
     run = directory.sub("run")
     runs: List[Tuple[str, ExportDir]] = [(read_run(run)["info"]["run_id"], run)] if run.exists(RUN_FILE) else []
     found = runs, logged_model_dirs(directory)
-    carriers = Carriers(directory, *found, layout=VERSION_LAYOUT)
+    carriers = Carriers(directory, *found, layout=VERSION_LAYOUT, artifacts=options.get("artifacts") or "copy")
     settings, metadata = settings_of(options), bool(options.get("import_metadata"))
     names = bool(options.get("import_stages_and_aliases"))
     how = VersionSettings("next", of_model=False, when_created=metadata, names=names)

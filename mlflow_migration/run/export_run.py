@@ -29,6 +29,7 @@ def settings_of(options: Mapping[str, Any]) -> ExportSettings:
             tuple(options.get("include_artifacts") or ()),
             tuple(options.get("exclude_artifacts") or ()),
             options.get("max_artifact_size"),
+            options.get("artifacts") == "skip",
         ),
         skip_artifacts=bool(options.get("skip_download_run_artifacts")),
         recheck=options.get("recheck") == "full",

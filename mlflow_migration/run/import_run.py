@@ -30,6 +30,7 @@ def settings_of(options: Mapping[str, Any]) -> ImportSettings:
         on_refused=options.get("on_refused") or "skip",
         overwrite=options.get("on_destination_change") == "overwrite",
         recheck=options.get("recheck") == "full",
+        skip_artifacts=options.get("artifacts") == "skip",
     )
 
 
@@ -55,7 +56,7 @@ def model_importer(
     return ModelImporter(
         tracking, job, experiment_id, id_map,
         mlmodel_fix=settings.mlmodel_fix, overwrite=settings.overwrite, recheck=settings.recheck,
-        source_tags=settings.source_tags,
+        source_tags=settings.source_tags, skip_artifacts=settings.skip_artifacts,
     )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Se
 
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common.artifact_stores import File, Presence, run_store
-from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files
+from mlflow_migration.common.artifact_stores import File, Presence, Store, run_store
+from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files, skip_unlisted
 from mlflow_migration.common.downloads import Downloads, kept
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
@@ -47,7 +47,7 @@ class ExportSettings:
     def facts(self) -> List[Any]:
         """Return what changes the content of an export."""
         chosen = self.artifacts
-        return [list(chosen.include), list(chosen.exclude), chosen.max_size, self.skip_artifacts]
+        return [list(chosen.include), list(chosen.exclude), chosen.max_size, self.skip_artifacts or chosen.skip]
 
 
 @dataclass
@@ -172,7 +172,9 @@ class RunExporter:
         if item is None:
             return None
         error = self._job.executor.gather(self._list, [item])[0].error
-        if error is not None:
+        if error is not None and self._settings.artifacts.skip:
+            skip_unlisted(self._job, item.run_id)
+        elif error is not None:
             item.files = None
             item.problems.append(f"its artifacts can't be listed: {describe(error)}")
         item.chosen = choose(item.files or (), self._settings.artifacts, self._job, item.run_id)
@@ -202,8 +204,10 @@ class RunExporter:
         had_some = bool((item.old or {}).get("artifacts"))
         if not had_some and not self._presence.may_have(item.run["info"]):
             return
-        store = run_store(self._tracking, item.run_id, item.run["info"]["artifact_uri"])
-        item.files = list_files(store, self._job.executor)
+        item.files = list_files(self._store(item), self._job.executor)
+
+    def _store(self, item: _Work) -> Store:
+        return run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
 
     def _unchanged(self, item: _Work) -> bool:
         item.fingerprint = fingerprint(item.run, item.files, self._settings.facts())
@@ -214,7 +218,7 @@ class RunExporter:
                 return False
         elif item.old.get("fingerprint") != item.fingerprint or item.old.get("incomplete"):
             return False
-        elif not item.saved.all_there():
+        elif not item.saved.all_there(self._store(item)):
             return False
         self._done(item, "unchanged")
         return True
@@ -224,9 +228,8 @@ class RunExporter:
         run["model_inputs"] = self._model_inputs(item)
         with self._lock:
             self.links[item.run_id] = links_of(run)
-        store = run_store(self._tracking, item.run_id, item.run["info"].get("artifact_uri") or "")
         listed = None if self._settings.skip_artifacts else item.files
-        stored = item.saved.fetch(store, listed, item.chosen, self._settings.recheck, item.problems)
+        stored = item.saved.fetch(self._store(item), listed, item.chosen, self._settings.recheck, item.problems)
         text, side_file = metrics.finish()
         info: Json = {"fingerprint": item.fingerprint, "num_metric_points": metrics.points, "artifacts": stored}
         if item.problems:

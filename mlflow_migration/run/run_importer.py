@@ -17,14 +17,16 @@ from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, origi
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_info, read_run
 from mlflow_migration.common.source_tags import (
+    SOURCE_URI,
     ExportTags,
     has_source_tags,
     mk_source_tags,
     mk_source_tags_mlflow_tag,
+    mk_source_uri_tag,
     without_source_tags,
 )
 from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled, short, words
-from mlflow_migration.common.uploads import Uploads, content_of
+from mlflow_migration.common.uploads import Uploads, artifacts_of, content_of, listed_files
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.run.histories import stored_points
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE
@@ -49,6 +51,7 @@ class ImportSettings:
     :param on_refused: ``skip``, ``truncate`` or ``fail``.
     :param overwrite: Write again what was edited or deleted at the destination.
     :param recheck: Compare all fields and bytes even where the directory has not changed since the last import.
+    :param skip_artifacts: The directory has no artifacts, as they were to stay where they are.
     """
 
     source_tags: bool = False
@@ -57,6 +60,7 @@ class ImportSettings:
     on_refused: str = "skip"
     overwrite: bool = False
     recheck: bool = False
+    skip_artifacts: bool = False
 
 
 @dataclass
@@ -71,7 +75,7 @@ class _Run:
     source: ExportDir
     fingerprint: str
     info: Json
-    sizes: Dict[str, int]
+    files: List[Json]
     options: List[str]
     options_before: Optional[List[str]] = None
     tags: Dict[str, str] = field(default_factory=dict)
@@ -316,7 +320,7 @@ class RunImporter:
     def _foretell(self, run: _Run) -> None:
         """Record what would become of a run that is not there."""
         uploads = Uploads(Store(), self._job)
-        uploads.open(run.source, ARTIFACTS, run.sizes, [])
+        uploads.open(run.source, ARTIFACTS, run.files, [])
         for path, ex in uploads.unreadable():
             run.lost("artifacts", f"artifact {path}: {describe(ex)}", f"artifact:{path}")
         self._in_terms_of_destination(run)
@@ -404,13 +408,10 @@ class RunImporter:
             doc["latest"] = _latest_streamed(doc, source)
         else:
             doc["latest"] = {key: latest_of(points) for key, points in doc["metrics"].items() if points}
-        if "artifacts" in info:
-            sizes = {entry["path"]: entry["size"] for entry in info["artifacts"]}
-        else:
-            sizes = dict(source.files(ARTIFACTS)) if source.exists(ARTIFACTS) else {}
+        files = listed_files(source, ARTIFACTS, info)
         own = src_id in self._by_id
         origin = not own and src_id not in self._by_key and self._find_origin(doc) is not None
-        run = _Run(src_id, doc, source, mark, info, sizes, self._options(entry), own=own, origin=origin)
+        run = _Run(src_id, doc, source, mark, info, files, self._options(entry), own=own, origin=origin)
         run.tags = self._tags(run)
         with self._lock:
             self.parents[src_id] = doc["tags"].get(PARENT)
@@ -427,6 +428,8 @@ class RunImporter:
             return tags
         if run.origin:
             return without_source_tags(tags)
+        if self._settings.skip_artifacts:
+            tags = {**mk_source_uri_tag(doc["info"].get("artifact_uri") or ""), **tags}
         if SOURCE_TAGS in run.options:
             tags.update(mk_source_tags_mlflow_tag(doc["tags"]))
             kept = {key: value for key, value in doc["info"].items() if key != "run_id"}
@@ -496,7 +499,7 @@ class RunImporter:
         if run.own or run.origin:
             self._keep_ids(run)
         uploads = self._uploads(run.dst["info"])
-        uploads.open(run.source, ARTIFACTS, run.sizes, self._replacements(run))
+        uploads.open(run.source, ARTIFACTS, run.files, self._replacements(run))
         wanted = state_of(self._in_terms_of_destination(run), uploads.sizes)
         if run.created:
             if "name" not in wanted:
@@ -508,10 +511,13 @@ class RunImporter:
         else:
             now = self._with_inputs(canonical(run.dst), wanted)
             there = state_of(now, self._listed(run.dst["info"], bool(uploads.sizes)))
+            if self._settings.skip_artifacts:
+                wanted.update(artifacts_of(there))  # what there are stay, and are no edit
             self._leave_out(there, wanted)
             if run.origin:
                 there = without_source_tags(there, "tag:")
             # ids of the source that an import has left there, as what they mean had not come yet
+            run.begun |= {f"tag:{SOURCE_URI}"}  # comes and goes with what was asked for
             run.begun |= {"tag:" + key for key in _ID_TAGS & set(run.tags) if now["tags"].get(key) == run.tags[key]}
             # a run that came from here and goes on is somebody's own
             unfinished = base is None and there["status"] == "RUNNING" and not (run.own or run.origin)

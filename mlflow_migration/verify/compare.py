@@ -41,6 +41,7 @@ class How:
     :param artifacts: Which artifacts are expected.
     :param mlmodel_fix: MLmodel files are expected to have the new ids; else the same bytes.
     :param use_src_user_id: The tag ``mlflow.user`` is expected to be the source run's user.
+    :param references: A version may have the source's own ``source``.
     """
 
     depth: str = "metadata"
@@ -49,6 +50,7 @@ class How:
     artifacts: ArtifactFilter = field(default_factory=ArtifactFilter)
     mlmodel_fix: bool = True
     use_src_user_id: bool = False
+    references: bool = False
 
 
 @dataclass
@@ -159,7 +161,7 @@ class Comparer:
 
     def files(self, pair: Comparison, src: Optional[Files], dst: Optional[Files]) -> None:
         """Compare the artifacts of two objects."""
-        if src is None or dst is None:
+        if src is None or dst is None or self._how.artifacts.skip:
             return
         sizes, there = self._chosen(src.sizes()), self._chosen(dst.sizes())
         self._report.add(artifacts=len(sizes))

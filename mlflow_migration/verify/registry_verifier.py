@@ -149,7 +149,7 @@ class RegistryVerifier:
         src, dst = pair.src.place, pair.dst.place
         run_id, new_run_id = src.get("run_id") or "", dst.get("run_id") or ""
         source, new_source = src.get("source") or "", dst.get("source") or ""
-        if self._is_held(pair):
+        if self._is_held(pair) or self._how.references and source == new_source:
             return False
         same_run = self._links.same(RUN, run_id, new_run_id, "")
         if not same_run and new_run_id:  # the source may name another run than the version does

@@ -247,6 +247,7 @@ def how_of(options: Mapping[str, Any]) -> How:
         tuple(options.get("include_artifacts") or ()),
         tuple(options.get("exclude_artifacts") or ()),
         options.get("max_artifact_size"),
+        options.get("artifacts") == "skip",
     )
     return How(
         options.get("depth") or "metadata",
@@ -255,6 +256,7 @@ def how_of(options: Mapping[str, Any]) -> How:
         chosen,
         options.get("mlmodel_fix") is not False,
         bool(options.get("use_src_user_id")),
+        options.get("artifacts") == "reference",
     )
 
 
@@ -365,6 +367,7 @@ def verify_migration(
     require_admin: bool = False,
     report_dir: Optional[str] = None,
     workers: int = 8,
+    artifacts: str = "copy",
 ) -> Dict[str, Any]:
     """Tell whether a copy is whole.
 
@@ -390,6 +393,7 @@ def verify_migration(
     :param require_admin: Don't start unless the credentials are known to see everything.
     :param report_dir: Directory of the report and of the id map; default ``mlflow-migration-report``.
     :param workers: Number of requests at a time, at most.
+    :param artifacts: How they were copied: ``copy``, ``skip`` or ``reference``.
     :return: The report, as ``verification.json`` has it.
     :raises BadInput: It could not start.
     """
@@ -402,7 +406,7 @@ def verify_migration(
 @command(
     "verify-migration", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "input_dir",
     "experiments", "models", "prompts", "experiment_rename_file", "model_rename_file",
-    "depth", "export_deleted_runs", "export_deleted_experiments", "include_artifacts", "exclude_artifacts",
+    "depth", "export_deleted_runs", "export_deleted_experiments", "artifacts", "include_artifacts", "exclude_artifacts",
     "max_artifact_size", "mlmodel_fix", "use_src_user_id", "require_admin",
     common=("report_dir", "workers", "use_threads", "quiet", "verbose"),
     optional=("input_dir", "experiments", "models", "prompts"),

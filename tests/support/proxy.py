@@ -37,6 +37,7 @@ class Request:
     method: str
     path: str  # without the query
     query: str
+    size: int = 0  # of its body in bytes; -1 if it comes in chunks
 
 
 Hook = Callable[[Request], Any]
@@ -51,6 +52,7 @@ class Fault:
     numbers: Optional[Tuple[int, ...]] = None
     fraction: float = 1.0
     times: Optional[int] = None
+    bodiless: bool = False
     status: Optional[int] = None
     retry_after: Optional[float] = None
     after_commit: bool = False
@@ -63,8 +65,10 @@ class Fault:
     hits: int = 0
     _seen: Dict[str, int] = field(default_factory=dict)
 
-    def take(self, method: str, path: str, number: int) -> Optional[int]:
+    def take(self, method: str, path: str, size: int) -> Optional[int]:
         """Count a request; if the fault applies to it, which of the matching ones it is."""
+        if self.bodiless and size:
+            return None
         if not (fnmatchcase(method, self.method) and fnmatchcase(path, self.path)):
             return None
         self.matched += 1
@@ -129,6 +133,7 @@ class Proxy:
         :param number: Only the n-th matching request from now on, or these (an int or several); default all.
         :param fraction: Of the matching requests, spread evenly.
         :param times: At most so often.
+        :param bodiless: Only of those that have no body.
         :param status: Answer with this status; instead of asking the server, or with `after_commit` after it.
         :param retry_after: Seconds for the header Retry-After of that answer.
         :param drop_reply: Let the server do it, then break the connection instead of answering.
@@ -206,19 +211,19 @@ class Proxy:
         upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return upstream
 
-    def enter(self, method: str, target: str) -> List[Tuple[Fault, Request]]:
-        """Note a request; the faults to make with it."""
+    def enter(self, method: str, target: str, size: int) -> List[Tuple[Fault, Request]]:
+        """Note a request, whose body has so many bytes; the faults to make with it."""
         path, _, query = target.partition("?")
         with self._lock:
             number = len(self.requests) + 1
-            self.requests.append(Request(number, 0, method, path, query))
+            self.requests.append(Request(number, 0, method, path, query, size))
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
             planned = []
             for fault in self._faults:
-                matched = fault.take(method, path, number)
+                matched = fault.take(method, path, size)
                 if matched is not None:
-                    planned.append((fault, Request(number, matched, method, path, query)))
+                    planned.append((fault, Request(number, matched, method, path, query, size)))
             return planned
 
     def leave(self) -> None:
@@ -260,7 +265,7 @@ class _Connection:
         if head is None:
             return False
         method, target = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")[:2]
-        planned = self.proxy.enter(method, target)
+        planned = self.proxy.enter(method, target, _request_size(head))
         try:
             if not planned:
                 self._forward(head, method)
@@ -439,6 +444,10 @@ def _body_length(head: bytes) -> int:
     """Content-Length of a message; 0 if it has none."""
     match = _LENGTH.search(head)
     return int(match.group(1)) if match and not _CHUNKED.search(head) else 0
+
+
+def _request_size(head: bytes) -> int:
+    return -1 if _CHUNKED.search(head) else _body_length(head)
 
 
 def _close(each: socket.socket) -> None:

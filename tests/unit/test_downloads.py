@@ -114,7 +114,7 @@ def test_what_is_not_wanted_this_time_stays_unless_it_has_changed(export: Export
 
 def test_all_there(export: Export, tmp_path: Path) -> None:
     def all_there() -> bool:
-        return Downloads(None, "r", ExportDir(str(tmp_path)), "artifacts", export.info).all_there()  # type: ignore[arg-type]
+        return Downloads(None, "r", ExportDir(str(tmp_path)), "artifacts", export.info).all_there(Files({}))  # type: ignore[arg-type]
 
     export({"a": b"1", "d/b": b"22"})
     assert all_there()
