@@ -54,6 +54,11 @@ def _refuse_other_name(path: str) -> None:
 class Store:
     """One artifact root. Paths are relative to it."""
 
+    uri = ""
+    """URI of the root, if it is that of a run, a logged model or a version."""
+    owner = ""
+    """Id of that."""
+
     @property
     def location(self) -> Optional[str]:
         """URI of the root, if this machine reaches it in an object store."""
@@ -148,7 +153,7 @@ class RepositoryStore(Store):
     """Artifacts in a store that MLflow has a repository class for."""
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
+        self.uri = self._uri = uri
         self._repository: Any = None
 
     @property
@@ -322,7 +327,7 @@ def run_store(tracking: Tracking, run_id: str, uri: str) -> Store:
     server = ServerReadStore(
         lambda path: tracking.run_files(run_id, path), lambda path: tracking.run_file(run_id, path)
     )
-    return _store(tracking, uri, server)
+    return _of(run_id, uri, _store(tracking, uri, server))
 
 
 def logged_model_store(tracking: Tracking, model_id: str, uri: str) -> Store:
@@ -334,7 +339,12 @@ def logged_model_store(tracking: Tracking, model_id: str, uri: str) -> Store:
         lambda path: tracking.logged_model_files(model_id, path),
         lambda path: tracking.logged_model_file(model_id, path),
     )
-    return _store(tracking, uri, server)
+    return _of(model_id, uri, _store(tracking, uri, server))
+
+
+def _of(owner: str, uri: str, store: Store) -> Store:
+    store.owner, store.uri = owner, uri
+    return store
 
 
 def version_store(tracking: Tracking, registry: Registry, name: str, number: str, uri: str) -> Store:
@@ -348,7 +358,7 @@ def version_store(tracking: Tracking, registry: Registry, name: str, number: str
         raise Refused(f"the artifacts at {uri} can't be listed from here", http_status_code=400)
 
     server = ServerReadStore(unlisted, lambda path: registry.version_file(name, number, path))
-    return _store(tracking, uri, server)
+    return _of(f"{name}/{number}", uri, _store(tracking, uri, server))
 
 
 def uri_store(tracking: Optional[Tracking], uri: str) -> Store:

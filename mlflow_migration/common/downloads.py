@@ -76,7 +76,7 @@ class Downloads:
             there = self._saved(file.path)
             if there and not recheck and there["size"] == file.size:
                 return {name: value for name, value in there.items() if name != "gone"}
-            left = self._left(store, file)
+            left = self._left(store, file, recheck)
             if left is not None:
                 return left
             found = download(store, file.path, self._target, self._name(file.path))
@@ -97,12 +97,12 @@ class Downloads:
             self._job.lost("artifact", f"{self._owner}/{path}", outcome.error, "artifacts")
         return stored
 
-    def _left(self, store: Store, file: File) -> Optional[Json]:
+    def _left(self, store: Store, file: File, recheck: bool) -> Optional[Json]:
         """Leave a file at the source, if a copy may, and return its record. MLmodel files get new ids here."""
         if self._job.copies is None or is_mlmodel(file.path):
             return None
         self._target.size(self._name(file.path))  # a name that can't be one in a directory is refused here, too
-        return self._job.copies.leave(store, file)
+        return self._job.copies.leave(store, file, recheck)
 
     def _name(self, path: str) -> str:
         return f"{self._folder}/{path}"

@@ -1,8 +1,9 @@
-"""Lets an object store copy artifacts itself, so that their bytes do not pass through this machine.
+"""Artifacts of a copy do not lie in its directory: each is brought from the source when its run or model is written.
 
-The exporting half of a copy leaves a file where it is, and records where that is; the importing half asks the store to
-copy it. That takes one account that may read the one place and write to the other. Where the store refuses, the file
-comes here after all: nobody has to know beforehand who may do what.
+The exporting half leaves a file where it is, and records where that is. Where both sides are in one object store, the
+importing half asks that to copy the file, so that its bytes do not pass through this machine. That takes one account
+that may read the one place and write to the other. Elsewhere, and where the store refuses, the file comes here for the
+moment that it takes to send it on: nobody has to know beforehand who may do what.
 """
 
 from __future__ import annotations
@@ -98,28 +99,40 @@ _CLOUDS: Dict[str, Type[Union[_S3, _Gcs]]] = {"s3": _S3, "gs": _Gcs}
 
 
 class StoreCopies:
-    """What one copy leaves in the source's store and has the store copy. Thread-safe.
+    """What one copy leaves at the source, and brings from there. Thread-safe.
 
-    :param ledger: Gets a note if a store refuses.
+    :param ledger: Gets a note if a store refuses to copy.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._clouds: Dict[str, Optional[_Cloud]] = {}
-        self._roots: Set[str] = set()
+        self._stores: Dict[str, Store] = {}  # by artifact root
+        self._roots: Dict[str, str] = {}  # by id of the run or logged model
         self._readable: Set[str] = set()
         self._unreadable: Set[str] = set()
         self._refused: Set[Tuple[str, str]] = set()
 
     # -- the exporting half -------------------------------------------------------------------------------------
 
-    def leave(self, store: Store, file: File) -> Optional[Json]:
+    def leave(self, store: Store, file: File, recheck: bool = False) -> Optional[Json]:
         """Leave a file where it is.
 
         :param store: Where it lies.
-        :return: What is recorded of it; None if it has to be brought here: no object store, or no right to read it.
+        :param recheck: It must be known what is in it.
+        :return: What is recorded of it; None if it has to be brought here.
         """
+        if not store.uri or file.size <= 0:  # a listing without sizes says 0
+            return None
+        found = self._look(store, file)
+        if found is None and recheck:
+            return None
+        self._know(store)
+        return {"path": file.path, "size": file.size, **(found or {}), LEFT_AT: store.uri}
+
+    def _look(self, store: Store, file: File) -> Optional[Json]:
+        """Return what an object store says of a file, None if there is none, or no right to read it."""
         root = store.location
         cloud = None if root is None else self._cloud(root)
         if root is None or cloud is None or _place(root) in self._unreadable:
@@ -131,18 +144,25 @@ class StoreCopies:
                 self._unreadable.update({_place(root)} - self._readable)
             return None
         with self._lock:
-            self._roots.add(root)
             self._readable.add(_place(root))
-        return {"path": file.path, "size": size, "etag": etag, LEFT_AT: root}
+        return {"size": size, "etag": etag}
+
+    def _know(self, store: Store) -> None:
+        with self._lock:
+            self._stores[store.uri] = store
+            self._roots[store.owner] = store.uri
 
     def still_left(self, store: Store, entry: Json) -> bool:
         """Tell whether a file that an earlier copy has left at the source is one of this artifact root."""
-        root = store.location
-        if root is None or entry[LEFT_AT] != root:
+        if not store.uri or entry[LEFT_AT] != store.uri:
             return False
-        with self._lock:
-            self._roots.add(root)
+        self._know(store)
         return True
+
+    def forget(self, owner: str) -> None:
+        """Forget what was left of a run or logged model: all of it has been brought."""
+        with self._lock:
+            self._stores.pop(self._roots.pop(owner, ""), None)
 
     # -- the importing half -------------------------------------------------------------------------------------
 
@@ -153,8 +173,8 @@ class StoreCopies:
         :raises BadDirectory: It has left nothing there.
         """
         with self._lock:
-            if root in self._roots:
-                return RepositoryStore(root)
+            if root in self._stores:
+                return self._stores[root]
         raise BadDirectory(f"an earlier copy has left it at the source, at {root}")
 
     def bring(self, root: str, store: Store, path: str, size: int, carry: Callable[[], None]) -> None:
@@ -166,15 +186,16 @@ class StoreCopies:
         :param size: Bytes of it.
         :param carry: Brings it through this machine, where the store does not copy it.
         """
-        there, cloud = store.location, self._cloud(root)
-        if there is None or cloud is None or _scheme(there) != _scheme(root):
+        here, there = self.source(root).location, store.location
+        cloud = None if here is None else self._cloud(here)
+        if here is None or there is None or cloud is None or _scheme(there) != _scheme(here):
             carry()
             return
-        way = _place(root), _place(there)
+        way = _place(here), _place(there)
         why: Exception
         if way not in self._refused:
             try:
-                cloud.copy(_below(cloud.parse(root), path), _below(cloud.parse(there), path), size)
+                cloud.copy(_below(cloud.parse(here), path), _below(cloud.parse(there), path), size)
                 return
             except Exception as ex:  # noqa: BLE001 -- as above; if it is the file's fault, carrying it tells
                 why = ex

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, BinaryIO, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from mlflow_migration.client.errors import BadDirectory
@@ -19,14 +20,20 @@ _MLMODEL_MOST = 16 * 1024 * 1024
 _BLOCK = 1024 * 1024
 
 
-def content_of(info: Mapping[str, Any], missing: Sequence[str] = ()) -> Dict[str, Any]:
+def content_of(
+    info: Mapping[str, Any], missing: Sequence[str] = (), before: Mapping[str, Any] = MappingProxyType({})
+) -> Dict[str, Any]:
     """Return what tells contents of an export apart that look the same in a search: points and bytes.
 
     :param info: ``info`` of run.json or logged_model.json.
     :param missing: Fields that could not be written to the destination.
+    :param before: The same of the last import: what was left at the source this time is as it was.
     """
-    listed = info.get("artifacts") or ()
-    files = {entry["path"]: str(entry.get("sha256") or entry.get("etag"))[:16] for entry in listed}
+    files = {}
+    for entry in info.get("artifacts") or ():
+        known = entry.get("sha256") or entry.get("etag") or (before.get("files") or {}).get(entry["path"])
+        if known is not None:
+            files[entry["path"]] = str(known)[:16]
     files.update((name[len("artifact:") :], "") for name in missing if name.startswith("artifact:"))
     lacks_points = any(name.startswith("metric:") for name in missing)
     return {"points": -1 if lacks_points else info.get("num_metric_points"), "files": files}
@@ -62,6 +69,7 @@ class Uploads:
         self._texts: Dict[str, bytes] = {}
         self._bad: Dict[str, Exception] = {}
         self._left: Dict[str, str] = {}
+        self._hashes: Dict[str, Dict[str, Any]] = {}  # records that lack one
         self.sizes: Dict[str, int] = {}
         """Sizes in bytes that the files will have at the destination."""
 
@@ -73,19 +81,21 @@ class Uploads:
         self,
         source: ExportDir,
         folder: str,
-        files: Sequence[Mapping[str, Any]],
+        files: Sequence[Dict[str, Any]],
         replacements: Sequence[Tuple[str, str]],
     ) -> None:
         """Take the files of a directory.
 
         :param source: Directory of the object.
         :param folder: Its folder with artifacts.
-        :param files: What the object's file records of each; see :func:`listed_files`.
+        :param files: What the object's file records of each; see :func:`listed_files`. What is brought from the source
+            gets its hash.
         :param replacements: What is replaced in MLmodel files: (old, new), in this order.
         """
         self._source, self._folder = source, folder
         self.sizes = {file["path"]: file["size"] for file in files}
         self._left = {file["path"]: file[LEFT_AT] for file in files if LEFT_AT in file}
+        self._hashes = {file["path"]: file for file in files if LEFT_AT in file and "etag" not in file}
         for path in self.sizes.keys() - self._left.keys():
             if not is_mlmodel(path):
                 continue
@@ -117,7 +127,9 @@ class Uploads:
         """
         same = [path for path, size in sorted(self.sizes.items()) if there.get("artifact:" + path) == str(size)]
         other = [
-            path for path in same if old.get(path, new.get(path)) != new.get(path) or (other_fix and is_mlmodel(path))
+            path
+            for path in same
+            if (path in new and old.get(path, new[path]) != new[path]) or (other_fix and is_mlmodel(path))
         ]
         moved = set(other)
         if read:
@@ -189,7 +201,10 @@ class Uploads:
         """Bring a file that was left at the source here, and on from here."""
         name = f"{self._folder}/{path}"
         try:
-            self.sizes[path] = download(self._where_left(path), path, self._source, name)["size"]
+            found = download(self._where_left(path), path, self._source, name)
+            self.sizes[path] = found["size"]
+            if path in self._hashes:
+                self._hashes[path]["sha256"] = found["sha256"]
             self._store.write(path, lambda: self._source.open_read(name), self.sizes[path])
         finally:
             self._source.remove(name)

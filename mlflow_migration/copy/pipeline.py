@@ -304,8 +304,11 @@ class Pipeline:
             self._remove(part)
 
     def _remove(self, part: Part) -> None:
-        for _, directory in (*part.found[0], *part.found[1]) if not self._keep else ():
-            shutil.rmtree(directory.path, ignore_errors=True)
+        for object_id, directory in (*part.found[0], *part.found[1]):
+            if self._reads.copies is not None:
+                self._reads.copies.forget(object_id)
+            if not self._keep:
+                shutil.rmtree(directory.path, ignore_errors=True)
 
 
 def _sorted_out(directory: ExportDir, ids: Iterable[str], file: str) -> Tuple[Found, List[str]]:

@@ -302,8 +302,8 @@ class ModelImporter:
             self._id_map.record(
                 "logged_model", self._experiment_id, src_id, there["model_id"],
                 base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint"),
-                content=content_of(source.info, missing), original=original(doc, *_SET_BY_SERVER),
-                options=options,
+                content=content_of(source.info, missing, (entry or {}).get("content") or {}),
+                original=original(doc, *_SET_BY_SERVER), options=options,
                 **({"losses": sorted(losses)} if losses else {}),
             )  # fmt: skip
         if todo.differs:

@@ -673,7 +673,7 @@ class RunImporter:
         if not self._job.dry_run:
             self._id_map.record(
                 "run", self._experiment_id, run.src_id, run.dst_id, fingerprint=run.fingerprint,
-                content=content_of(run.info, run.missing), parent=run.doc["tags"].get(PARENT),
+                content=content_of(run.info, run.missing, run.content_before), parent=run.doc["tags"].get(PARENT),
                 base={**settled(wanted, base, todo, run.missing), **run.instead},
                 original=original(run.doc["info"], "experiment_id", "artifact_uri"),
                 options=run.options,

@@ -53,16 +53,20 @@ def ledger() -> Ledger:
 def test_leave(cloud: Cloud, ledger: Ledger) -> None:
     copies = StoreCopies(ledger)
     assert copies.leave(SRC, File("d/y", 7)) == {"path": "d/y", "size": 2, "etag": "e2", "left_at": SRC.location}
-    assert copies.leave(SRC, File("gone", 1)) is None
-    assert copies.leave(SRC, File("x", 1)) is not None, "one file that can't be read says nothing of the others"
+    unknown = {"path": "gone", "size": 1, "left_at": SRC.location}
+    assert copies.leave(SRC, File("gone", 1)) == unknown, "it is named when it can't be brought"
+    assert "etag" in (copies.leave(SRC, File("x", 1)) or {}), "one file says nothing of the others"
+    assert copies.leave(RepositoryStore("dbfs:/x"), File("x", 1)) == {"path": "x", "size": 1, "left_at": "dbfs:/x"}
+    assert copies.leave(SRC, File("gone", 1), recheck=True) is None, "what is in it must be known"
+    assert "etag" in (copies.leave(SRC, File("x", 1), recheck=True) or {})
     assert copies.leave(Store(), File("x", 1)) is None
-    assert copies.leave(RepositoryStore("dbfs:/x"), File("x", 1)) is None
+    assert copies.leave(SRC, File("x", 0)) is None, "its size may not be known"
 
 
 def test_unreadable_place_is_asked_once(cloud: Cloud, ledger: Ledger) -> None:
     copies = StoreCopies(ledger)
-    assert copies.leave(SRC, File("gone", 1)) is None
-    assert copies.leave(SRC, File("x", 1)) is None
+    for name in ("gone", "x"):
+        assert "etag" not in (copies.leave(SRC, File(name, 1)) or {"etag": ""})
     assert len(cloud.asked) == 1
 
 
@@ -76,11 +80,15 @@ def test_only_what_this_copy_has_seen_is_taken(cloud: Cloud, ledger: Ledger) -> 
     with pytest.raises(BadDirectory):
         copies.source("s3://a/secrets")
     assert copies.still_left(SRC, {**entry, "left_at": SRC.location})
-    assert copies.source(str(SRC.location)).location == SRC.location
+    assert copies.source(str(SRC.location)) is SRC
+    copies.forget(SRC.owner)
+    with pytest.raises(BadDirectory):
+        copies.source(str(SRC.location))
 
 
 def _bring(copies: StoreCopies, store: Store, carry: Optional[Exception] = None) -> List[str]:
     carried: List[str] = []
+    copies.still_left(SRC, {"left_at": SRC.uri})
 
     def go() -> None:
         carried.append("x")
@@ -120,7 +128,7 @@ def test_missing_library(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> Non
 
     monkeypatch.setattr(RepositoryStore, "repository", fails)
     copies = StoreCopies(ledger)
-    assert copies.leave(SRC, File("x", 1)) is None
+    assert "etag" not in (copies.leave(SRC, File("x", 1)) or {"etag": ""})
     assert _bring(copies, DST) == ["x"]
 
 
