@@ -56,6 +56,11 @@ class Connection:
     uri: str
     registry_uri: Optional[str] = None
 
+    @property
+    def workspace(self) -> str:
+        """The workspace of the server that requests are about; empty if none is named."""
+        return self.headers.get(WORKSPACE_HEADER, "")
+
     def __repr__(self) -> str:
         return f"Connection(uri={self.uri!r}, url={self.url!r}, headers={sorted(self.headers)})"
 
@@ -101,7 +106,14 @@ def resolve_uri(uri: Optional[str], side: str = "", *, two_sided: bool = False) 
     raise BadInput(f"No URI is given for {who}: give {option}, or set {' or '.join(names)}.")
 
 
-def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, token: Optional[str] = None) -> Connection:
+def connect(
+    uri: Optional[str],
+    side: str = "",
+    *,
+    two_sided: bool = False,
+    token: Optional[str] = None,
+    workspace: Optional[str] = None,
+) -> Connection:
     """Find out how to reach a tracking server, and as whom.
 
     The first of these that is there decides: ``user:password@`` in the URI, the side's own variables, the global
@@ -117,6 +129,7 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
     :param side: ``src``, ``dst``, or empty for a command that has no sides.
     :param two_sided: The command has a source and a destination server.
     :param token: A bearer token given in code; overrides everything else.
+    :param workspace: A workspace of the server; overrides what the variables say. Empty: none.
     :raises BadInput: The URI or a setting is malformed, or what it takes is not installed.
     """
     given = resolve_uri(uri, side, two_sided=two_sided)
@@ -152,16 +165,19 @@ def connect(uri: Optional[str], side: str = "", *, two_sided: bool = False, toke
     if token:
         value = _checked(f"Bearer {token}", "The given token holds")
         connection = replace(connection, auth=None, headers={**connection.headers, "Authorization": value})
-    return connection
+    return connection if workspace is None else _in_workspace(connection, workspace, who)
 
 
-def from_mlflow_client(client: Any, side: str = "", *, two_sided: bool = False) -> Connection:
+def from_mlflow_client(
+    client: Any, side: str = "", *, two_sided: bool = False, workspace: Optional[str] = None
+) -> Connection:
     """Return the connection of a given MlflowClient: it decides server, registry and credentials.
 
     :param client: An MlflowClient.
     :param side: As for :func:`connect`. It counts for a client without credentials of its own, which MLflow itself
         serves from the environment.
     :param two_sided: As for :func:`connect`.
+    :param workspace: As for :func:`connect`.
     :raises BadInput: Its tracking store is no server, or its credentials can't be used.
     """
     uri = str(client.tracking_uri)
@@ -172,7 +188,7 @@ def from_mlflow_client(client: Any, side: str = "", *, two_sided: bool = False) 
     if get_creds is None:
         raise BadInput(f"The tracking store {shown} of the given MlflowClient is no server.")
     if _is_default(get_creds):
-        return replace(connect(uri, side, two_sided=two_sided), registry_uri=registry_uri)
+        return replace(connect(uri, side, two_sided=two_sided, workspace=workspace), registry_uri=registry_uri)
     _, who = _SIDES[side]
     creds = get_creds()
     if getattr(creds, "use_databricks_sdk", False):
@@ -197,7 +213,7 @@ def from_mlflow_client(client: Any, side: str = "", *, two_sided: bool = False) 
     workspace_id = getattr(creds, "workspace_id", None)
     if workspace_id:
         connection = replace(connection, headers={**connection.headers, "x-databricks-org-id": str(workspace_id)})
-    return connection
+    return connection if workspace is None else _in_workspace(connection, workspace, who)
 
 
 def is_client_of_server(client: Any) -> bool:
@@ -358,6 +374,13 @@ def _connection(
         uri=without_userinfo(uri),
         registry_uri=registry_uri,
     )
+
+
+def _in_workspace(connection: Connection, workspace: str, who: str) -> Connection:
+    headers = {name: value for name, value in connection.headers.items() if name != WORKSPACE_HEADER}
+    if workspace:
+        headers[WORKSPACE_HEADER] = _checked(workspace, f"The workspace of {who} holds")
+    return replace(connection, headers=headers)
 
 
 def _databricks_connection(login: Any, uri: str, registry_uri: Optional[str]) -> Connection:

@@ -14,6 +14,7 @@ from mlflow_migration.client.credentials import (
     resolve_uri,
     without_userinfo,
 )
+from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.rest_client import RestClient
 from mlflow_migration.client.tracking import Tracking
@@ -30,6 +31,7 @@ def open_tracking(
     workers: int = 8,
     mlflow_client: Any = None,
     dry_run: bool = False,
+    workspace: Optional[str] = None,
 ) -> Iterator[Tracking]:
     """Give the tracking server of one side of a command.
 
@@ -39,8 +41,42 @@ def open_tracking(
     :param workers: The most requests in flight.
     :param mlflow_client: A given MlflowClient: it decides server and credentials.
     :param dry_run: Nothing will be written, so what is no server is not made or changed either.
-    :raises BadInput: The server can't be reached, or the URI is malformed.
+    :param workspace: The workspace of the server; default is what the side's or MLflow's variable says, then the
+        server's default one.
+    :raises BadInput: The server can't be reached or has no such workspace, or the URI is malformed.
     """
+    with _opened(uri, side, two_sided, workers, mlflow_client, dry_run, workspace) as tracking:
+        if workspace and not tracking.has_workspaces():
+            raise BadInput(f"{tracking.uri} has no workspaces, and '{workspace}' is asked for.")
+        if not tracking.is_private:
+            tracking.reach()
+        yield tracking
+
+
+@contextmanager
+def open_whole(
+    uri: Optional[str], side: str, *, two_sided: bool = False, workers: int = 8, dry_run: bool = False
+) -> Iterator[Tracking]:
+    """Give the tracking server of one side of a command, to see or make its workspaces and nothing else.
+
+    Parameters as of :func:`open_tracking`.
+
+    :raises BadInput: The URI is malformed.
+    """
+    with _opened(uri, side, two_sided, workers, None, dry_run, "") as tracking:
+        yield tracking
+
+
+@contextmanager
+def _opened(
+    uri: Optional[str],
+    side: str,
+    two_sided: bool,
+    workers: int,
+    mlflow_client: Any,
+    dry_run: bool,
+    workspace: Optional[str],
+) -> Iterator[Tracking]:
     from mlflow_migration.client.local_server import is_server_uri, serve
 
     if mlflow_client is not None:
@@ -52,11 +88,10 @@ def open_tracking(
         from mlflow_migration.client.local_stores import artifact_folder, identity
 
         with serve(given, writable=side == "dst", dry_run=dry_run) as url:
-            connection = connect(url, two_sided=True)
+            connection = connect(url, two_sided=True, workspace=workspace)
             # messages and files name what the user gave
-            tracking = Tracking(RestClient(connection, workers, direct=True))
+            tracking = Tracking(RestClient(connection, workers, direct=True), identity(given))
             tracking.uri = without_userinfo(given)
-            tracking.identity = identity(given)
             tracking.is_private = True
             if side == "src":
                 tracking.artifact_folder = artifact_folder(given)
@@ -64,11 +99,10 @@ def open_tracking(
                 yield tracking
         return
     if mlflow_client is not None:
-        connection = from_mlflow_client(mlflow_client, side, two_sided=two_sided)
+        connection = from_mlflow_client(mlflow_client, side, two_sided=two_sided, workspace=workspace)
     else:
-        connection = connect(given, side, two_sided=two_sided)
+        connection = connect(given, side, two_sided=two_sided, workspace=workspace)
     tracking = Tracking(RestClient(connection, workers))
-    tracking.reach()
     with _counted(tracking):
         yield tracking
 
@@ -82,12 +116,14 @@ def open_registry(
     two_sided: bool = False,
     workers: int = 8,
     dry_run: bool = False,
+    workspace: Optional[str] = None,
 ) -> Iterator[Registry]:
     """Give the model registry that belongs to the tracking server of one side of a command.
 
     :param tracking: The tracking server.
     :param uri: ``--registry-uri``; without it what the client or the side's or MLflow's variable says counts, then the
         tracking server itself.
+    :param workspace: As for :func:`open_tracking`; the registry must be on the same server then.
     :raises BadInput: The server can't be reached, or the URI is malformed.
     """
     given = uri or tracking.rest.connection.registry_uri
@@ -96,7 +132,11 @@ def open_registry(
     if not given or without_userinfo(given).rstrip("/") == tracking.uri.rstrip("/"):
         yield Registry(tracking, tracking)
         return
-    with open_tracking(given, side, two_sided=two_sided, workers=workers, dry_run=dry_run) as server:
+    with open_tracking(
+        given, side, two_sided=two_sided, workers=workers, dry_run=dry_run, workspace=workspace
+    ) as server:
+        if workspace and server.identity != tracking.identity:
+            raise BadInput(f"The registry of a workspace must be on its server, but {server.uri} is another one.")
         yield Registry(tracking if server.identity == tracking.identity else server, tracking)
 
 

@@ -20,6 +20,7 @@ from mlflow_migration.client.rest_client import RestClient, paged
 Json = Dict[str, Any]
 
 API = "/api/2.0/mlflow"
+API_3 = "/api/3.0/mlflow"
 AJAX = "/ajax-api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
@@ -28,6 +29,9 @@ RUN_KEY = "mlflow_exim.run_info.run_id"
 
 MODEL_KEY = "mlflow_exim.field.model_id"
 """Tag of an imported logged model: the id of the logged model that it was made from."""
+
+DEFAULT_WORKSPACE = "default"
+"""The workspace that a server has from the start, and that is meant where none is named."""
 
 BULK_RUNS = 100  # runs in one bulk history request
 BULK_ROWS = 25_000  # rows of one bulk history reply; there is no paging
@@ -54,13 +58,18 @@ class Tracking:
     """One tracking server.
 
     :param rest: The client that sends.
+    :param identity: What names the server, if not its URL.
     """
 
-    def __init__(self, rest: RestClient) -> None:
+    def __init__(self, rest: RestClient, identity: str = "") -> None:
         self.rest = rest
         self.uri = rest.connection.uri
-        self.identity = rest.url
-        """What names the server in files that outlive a command, however its URI is written."""
+        self.workspace = rest.connection.workspace
+        """The workspace of the server that everything is about; empty if none is named."""
+        self.identity = identity or rest.url
+        """What names the server, and a workspace other than the default one, in files that outlive a command."""
+        if self.workspace not in ("", DEFAULT_WORKSPACE):
+            self.identity = f"{self.identity}#{self.workspace}"
         self.is_private = False
         """Whether it is a server of our own in front of a local store."""
         self.artifact_folder: Optional[str] = None
@@ -82,7 +91,14 @@ class Tracking:
         except ValueError as ex:
             raise BadInput(f"{self.uri} is no MLflow tracking server: its reply is no JSON") from ex
         except NotFound as ex:
+            if ex.error_code and self.workspace:
+                raise BadInput(f"{self.uri} has no workspace '{self.workspace}'.") from ex
             raise BadInput(f"{self.uri} is no MLflow tracking server: {ex.message}") from ex
+        except Unavailable as ex:
+            # a server that knows workspaces and runs without answers 500 to whatever names one
+            if self.workspace and not self.has_workspaces():
+                raise BadInput(f"{self.uri} has no workspaces, and '{self.workspace}' is asked for.") from ex
+            raise
 
     def version(self) -> str:
         """Return the server's MLflow version, empty if it does not tell."""
@@ -90,6 +106,36 @@ class Tracking:
             return self.rest.request("GET", "/version", retries=1).text.strip()[:40]
         except Refused:
             return ""
+
+    # -- workspaces ---------------------------------------------------------------------------------------------
+    #
+    # Names of experiments, registered models and prompts are those of one workspace. Ids of experiments, runs and
+    # logged models are the server's, but what is in another workspace than the one that is named is not found.
+
+    def has_workspaces(self) -> bool:
+        """Tell whether the server keeps workspaces apart (``mlflow server --enable-workspaces``)."""
+        try:
+            return bool(self.rest.get(f"{API_3}/server-info").get("workspaces_enabled"))
+        except NotFound:
+            return False
+
+    def workspaces(self) -> List[Json]:
+        """Return all workspaces that the user may see, with ``name`` and perhaps ``description``, by name."""
+        found = self.rest.get(f"{API_3}/workspaces").get("workspaces") or []
+        return sorted(found, key=lambda workspace: str(workspace["name"]))
+
+    def create_workspace(self, name: str, description: str) -> None:
+        """Create a workspace; where it has its artifacts is up to the server."""
+
+        def find() -> Optional[bool]:
+            return any(workspace["name"] == name for workspace in self.workspaces()) or None
+
+        body = {"name": name, **({"description": description} if description else {})}
+        self.rest.post_once(f"{API_3}/workspaces", body, find, lambda reply: True)
+
+    def describe_workspace(self, name: str, description: str) -> None:
+        """Set the description of a workspace."""
+        self.rest.patch(f"{API_3}/workspaces/{quote(name, safe='')}", {"description": description})
 
     # -- rights -------------------------------------------------------------------------------------------------
 
