@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, ContextManager, Dict, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.bulk.experiments_exporter import EXPERIMENTS_FILE
 from mlflow_migration.bulk.experiments_importer import Imported, import_experiments_of
@@ -23,7 +23,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.common.rename_utils import get_renames
 from mlflow_migration.run.import_run import settings_of
-from mlflow_migration.verify.at_end import check_at_end
+from mlflow_migration.verify.at_end import Check, check_at_end
 
 
 def import_server(
@@ -57,13 +57,20 @@ def import_server(
         import_prompts_if_any(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
 
 
-def _import(to: Destination, options: Mapping[str, Any], renames: Tuple[Mapping[str, str], Mapping[str, str]]) -> None:
+def _import(
+    to: Destination, options: Mapping[str, Any], renames: Tuple[Mapping[str, str], Mapping[str, str]], check: Check
+) -> None:
     import_server(to.tracking, to.registry, to.job, to.directory, options, to.id_map, renames)
+    check.directory(to.job, to.directory, (to.tracking, to.registry), to.id_map)
+
+
+def _check(
+    job: Job, reports: ExportDir, options: Mapping[str, Any], renames: Tuple[Mapping[str, str], Mapping[str, str]]
+) -> ContextManager[Check]:
     # all that the directory has is to be there
     everything = {"export_deleted_runs": True, "export_deleted_experiments": True}
     named = {"experiment_rename_file": renames[0], "model_rename_file": renames[1]}
-    with check_at_end(to.job, {**options, **everything, **named}, to.reports) as check:
-        check.directory(to.directory, (to.tracking, to.registry), to.id_map)
+    return check_at_end(job, {**options, **everything, **named}, reports)
 
 
 def import_all(
@@ -124,7 +131,8 @@ def import_all(
     renames = get_renames(experiment_renames), get_renames(model_renames)
     start = time.monotonic()
     with importing("import_all", input_dir, report_dir, options, mlflow_client) as to:
-        _import(to, options, renames)
+        with _check(to.job, to.reports, options, renames) as check:
+            _import(to, options, renames, check)
     return report_of(to.job.ledger, time.monotonic() - start)
 
 
@@ -132,18 +140,19 @@ def import_all(
     "import-all", "tracking_uri", "registry_uri", "input_dir", "delete_model", "delete_prompt",
     "delete_evaluation_dataset", "on_version_conflict", "fill_gaps", "experiment_rename_file", "model_rename_file",
     "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused",
-    "on_destination_change", "recheck", "require_admin", "verify",
+    "on_destination_change", "recheck", "require_admin", "verify", "workspaces", "workspace_rename_file",
+    "dst_workspace",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
     renames = get_renames(options["experiment_rename_file"]), get_renames(options["model_rename_file"])
 
-    def work(to: Destination) -> None:
+    def around(job: Job, reports: ExportDir) -> ContextManager[Check]:
         if options["delete_evaluation_dataset"]:
-            to.job.ledger.note("--delete-evaluation-dataset has no effect: they are not part of this version.")
-        _import(to, options, renames)
+            job.ledger.note("--delete-evaluation-dataset has no effect: they are not part of this version.")
+        return _check(job, reports, options, renames)
 
-    return import_script("import-all", options, "runs", work)
+    return import_script("import-all", options, "runs", lambda to: _import(to, options, renames, to.around), around)
 
 
 if __name__ == "__main__":

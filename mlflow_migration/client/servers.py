@@ -45,38 +45,6 @@ def open_tracking(
         server's default one.
     :raises BadInput: The server can't be reached or has no such workspace, or the URI is malformed.
     """
-    with _opened(uri, side, two_sided, workers, mlflow_client, dry_run, workspace) as tracking:
-        if workspace and not tracking.has_workspaces():
-            raise BadInput(f"{tracking.uri} has no workspaces, and '{workspace}' is asked for.")
-        if not tracking.is_private:
-            tracking.reach()
-        yield tracking
-
-
-@contextmanager
-def open_whole(
-    uri: Optional[str], side: str, *, two_sided: bool = False, workers: int = 8, dry_run: bool = False
-) -> Iterator[Tracking]:
-    """Give the tracking server of one side of a command, to see or make its workspaces and nothing else.
-
-    Parameters as of :func:`open_tracking`.
-
-    :raises BadInput: The URI is malformed.
-    """
-    with _opened(uri, side, two_sided, workers, None, dry_run, "") as tracking:
-        yield tracking
-
-
-@contextmanager
-def _opened(
-    uri: Optional[str],
-    side: str,
-    two_sided: bool,
-    workers: int,
-    mlflow_client: Any,
-    dry_run: bool,
-    workspace: Optional[str],
-) -> Iterator[Tracking]:
     from mlflow_migration.client.local_server import is_server_uri, serve
 
     if mlflow_client is not None:
@@ -84,14 +52,17 @@ def _opened(
     else:
         given = resolve_uri(uri, side, two_sided=two_sided)
     is_server = is_client_of_server(mlflow_client) if mlflow_client is not None else is_server_uri(given)
+    if not is_server and workspace:
+        raise _no_server(given)
     if not is_server:
         from mlflow_migration.client.local_stores import artifact_folder, identity
 
         with serve(given, writable=side == "dst", dry_run=dry_run) as url:
-            connection = connect(url, two_sided=True, workspace=workspace)
+            connection = connect(url, two_sided=True)
             # messages and files name what the user gave
-            tracking = Tracking(RestClient(connection, workers, direct=True), identity(given))
+            tracking = Tracking(RestClient(connection, workers, direct=True))
             tracking.uri = without_userinfo(given)
+            tracking.identity = identity(given)
             tracking.is_private = True
             if side == "src":
                 tracking.artifact_folder = artifact_folder(given)
@@ -103,8 +74,33 @@ def _opened(
     else:
         connection = connect(given, side, two_sided=two_sided, workspace=workspace)
     tracking = Tracking(RestClient(connection, workers))
+    if workspace and not tracking.has_workspaces():
+        raise BadInput(f"{tracking.uri} has no workspaces, and '{workspace}' is asked for.")
+    tracking.reach()
     with _counted(tracking):
         yield tracking
+
+
+@contextmanager
+def open_whole(uri: Optional[str], side: str, *, two_sided: bool = False, workers: int = 8) -> Iterator[Tracking]:
+    """Give the server of one side of a command, to see or make its workspaces and for nothing else.
+
+    Parameters as of :func:`open_tracking`.
+
+    :raises BadInput: It is a local store, or the URI is malformed.
+    """
+    from mlflow_migration.client.local_server import is_server_uri
+
+    given = resolve_uri(uri, side, two_sided=two_sided)
+    if not is_server_uri(given):
+        raise _no_server(given)
+    tracking = Tracking(RestClient(connect(given, side, two_sided=two_sided, workspace=""), workers))
+    with _counted(tracking):
+        yield tracking
+
+
+def _no_server(uri: str) -> BadInput:
+    return BadInput(f"{without_userinfo(uri)} is a local store, and only a server has workspaces.")
 
 
 @contextmanager

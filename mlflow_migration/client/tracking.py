@@ -58,15 +58,14 @@ class Tracking:
     """One tracking server.
 
     :param rest: The client that sends.
-    :param identity: What names the server, if not its URL.
     """
 
-    def __init__(self, rest: RestClient, identity: str = "") -> None:
+    def __init__(self, rest: RestClient) -> None:
         self.rest = rest
         self.uri = rest.connection.uri
         self.workspace = rest.connection.workspace
         """The workspace of the server that everything is about; empty if none is named."""
-        self.identity = identity or rest.url
+        self.identity = rest.url
         """What names the server, and a workspace other than the default one, in files that outlive a command."""
         if self.workspace not in ("", DEFAULT_WORKSPACE):
             self.identity = f"{self.identity}#{self.workspace}"

@@ -52,6 +52,8 @@ class Ledger:
         self.path: Optional[str] = None
         self.report: Optional[str] = None
         self.stopped: Optional[str] = None
+        self.about: Mapping[str, str] = {}
+        """What tells the part of the work that the records are of."""
         self.told: Set[Tuple[str, str]] = set()
         """Kind, and id at the source, of the objects that are not whole, or were left alone or out."""
         self._verification: Dict[str, Any] = {}
@@ -138,7 +140,8 @@ class Ledger:
             elif status == "skipped":
                 self._skipped[kind, reason or "no reason given"] += 1
             elif status in self._reasons and len(self._reasons[status]) < _SHOWN:
-                self._reasons[status].append(_explain(kind, status, src_id, name, reason, losses))
+                where = str(details.get("workspace", "")) if kind != "workspace" else ""
+                self._reasons[status].append(_explain(kind, status, src_id, name, reason, losses, where))
             self._write(line)
             self._progress()
 
@@ -333,10 +336,56 @@ class Ledger:
             self._file.write(_plain(line))
 
 
+class PartLedger(Ledger):
+    """The ledger of a part of the work, such as a workspace: counts what is recorded there, and passes all on.
+
+    :param whole: The ledger of the whole.
+    :param about: What each record gets besides, to tell the part.
+    """
+
+    def __init__(self, whole: Ledger, **about: str) -> None:
+        super().__init__(None, whole.command, {}, accept_loss=whole._accepted)
+        self._whole, self.about = whole, about
+
+    def record(self, kind: str, status: str, src_id: Optional[str] = None, **details: Any) -> None:
+        """Record for the whole, with what tells the part."""
+        super().record(kind, status, src_id, **details)
+        self._whole.record(kind, status, src_id, **{**details, **self.about})
+
+    def note(self, text: str, **details: Any) -> None:
+        """Note for the whole, where another part has not done so."""
+        if redact(text) not in self._whole.notes:
+            self._whole.note(text, **details)
+
+    def server(self, action: str, uri: str) -> None:
+        """Write for the whole which server this is, where another part has not done so."""
+        if self._whole._servers.get(action) != redact(uri):
+            self._whole.server(action, uri)
+
+    def expect(self, kind: str, n: int) -> None:
+        """Expect for the whole."""
+        self._whole.expect(kind, n)
+
+    def add(self, **amounts: int) -> None:
+        """Add for the whole."""
+        self._whole.add(**amounts)
+
+    def phase(self, name: str, *, whole: bool = False) -> None:
+        """Begin a part of the whole's work."""
+        self._whole.phase(name, whole=whole)
+
+
 def _explain(
-    kind: str, status: str, src_id: Optional[str], name: Optional[str], reason: Optional[str], losses: List[str]
+    kind: str,
+    status: str,
+    src_id: Optional[str],
+    name: Optional[str],
+    reason: Optional[str],
+    losses: List[str],
+    workspace: str,
 ) -> str:
-    who = " ".join(part for part in (kind, src_id, f"({name})" if name else None) if part)
+    parts = (kind, src_id, f"({name})" if name else None, f"in {workspace}" if workspace else None)
+    who = " ".join(part for part in parts if part)
     why = reason or (f"lacks {', '.join(losses)}" if losses else "")
     return printable(f"{who}: {status}: {why}" if why else f"{who}: {status}")
 

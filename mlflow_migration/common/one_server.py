@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, Optional, Tuple
+from typing import Any, Callable, ContextManager, Iterator, List, Mapping, Optional, Tuple
 
+from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.client.registry import Registry
-from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.servers import open_registry, open_tracking, open_whole
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
@@ -15,6 +16,21 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.rights import check_registry_rights, check_rights, note_databricks_options
 from mlflow_migration.common.session import input_dir, open_job, report_dir, run_command, tell, write_reports
+from mlflow_migration.common.workspaces import (
+    WORKSPACE,
+    Arrival,
+    Pair,
+    are_named,
+    arrive,
+    chosen_of,
+    each_pair,
+    has_list,
+    pair_up,
+    place_of,
+    read_list,
+    workspaces_of,
+    write_list,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Destination:
     :param directory: Where from.
     :param id_map: What earlier imports did.
     :param reports: Where ledger and id map are.
+    :param around: What :func:`import_script` was told to have around the work.
     """
 
     job: Job
@@ -51,6 +68,7 @@ class Destination:
     directory: ExportDir
     id_map: IdMap
     reports: ExportDir
+    around: Any = None
 
 
 def export_script(name: str, options: Mapping[str, Any], title: str, work: Callable[[Source], object]) -> int:
@@ -61,27 +79,95 @@ def export_script(name: str, options: Mapping[str, Any], title: str, work: Calla
     """
     directory = ExportDir(options["output_dir"])
 
-    def body(job: Job) -> None:
-        with _servers(options, "src", bool(options["dry_run"]), None, "registry_uri" in options) as sides:
+    def export(job: Job, place: ExportDir, workspace: str = "") -> None:
+        dry_run, with_registry = bool(options["dry_run"]), "registry_uri" in options
+        with _servers(options, "src", dry_run, None, with_registry, workspace) as sides:
             _check(job, sides, options, "read")
-            work(Source(job, *sides, directory))
+            work(Source(job, *sides, place))
+
+    def body(job: Job) -> None:
+        if options.get("workspaces"):
+            _export_workspaces(name, job, options, directory, export)
+            return
+        if "workspaces" in options and has_list(directory):
+            raise BadInput(f"{directory.path} holds an export of workspaces: give --workspaces or another directory.")
+        export(job, directory)
 
     reports = report_dir(options["report_dir"], directory, options["dry_run"])
     return run_command(name, options, reports, title, body)
 
 
-def import_script(name: str, options: Mapping[str, Any], title: str, work: Callable[[Destination], object]) -> int:
-    """Do the work of an importing console script and return its exit status; as :func:`export_script` else."""
+def import_script(
+    name: str,
+    options: Mapping[str, Any],
+    title: str,
+    work: Callable[[Destination], object],
+    around: Optional[Callable[[Job, ExportDir], ContextManager[Any]]] = None,
+) -> int:
+    """Do the work of an importing console script and return its exit status; as :func:`export_script` else.
+
+    :param around: Gets the job and the directory for reports, and gives what is around the work on all workspaces.
+    """
     directory = input_dir(options["input_dir"])
     reports = report_dir(options["report_dir"], directory, options["dry_run"])
 
-    def body(job: Job) -> None:
-        with _servers(options, "dst", job.dry_run, None, "registry_uri" in options) as sides:
+    def load(job: Job, place: ExportDir, value: Any, workspace: str = "") -> None:
+        with _servers(options, "dst", job.dry_run, None, "registry_uri" in options, workspace) as sides:
             _check(job, sides, options, "write")
             with closing(IdMap(reports, sides[0].identity, writable=not job.dry_run)) as id_map:
-                work(Destination(job, *sides, directory, id_map, reports))
+                work(Destination(job, *sides, place, id_map, reports, value))
+
+    def body(job: Job) -> None:
+        with around(job, reports) if around else nullcontext() as value:
+            if "workspaces" in options and (are_named(options) or has_list(directory)):
+                _import_workspaces(job, options, directory, load, value)
+            else:
+                load(job, directory, value)
 
     return run_command(name, options, reports, title, body)
+
+
+def _export_workspaces(
+    name: str, job: Job, options: Mapping[str, Any], directory: ExportDir, export: Callable[..., None]
+) -> None:
+    """Export the workspaces that are named, each into a directory of its own."""
+    if directory.exists("manifest.json"):
+        raise BadInput(f"{directory.path} holds an export without workspaces: give another directory.")
+    with open_whole(options["tracking_uri"], "src", workers=options["workers"]) as whole:
+        chosen = {str(workspace["name"]): workspace for workspace in workspaces_of(whole, options["workspaces"])}
+        uri = whole.uri
+    before = {one["name"]: one for one in (read_list(directory)[0] if has_list(directory) else ())}
+    done: List[str] = []
+
+    def begin(_: Job, pair: Pair) -> Arrival:
+        same = before.get(pair.src) == chosen[pair.src]
+        return Arrival("unchanged" if same else "updated" if pair.src in before else "copied")
+
+    def work(part: Job, pair: Pair) -> None:
+        export(part, place_of(directory, pair.src), pair.src)
+        done.append(pair.src)
+
+    each_pair(job, [Pair(found) for found in chosen], begin, work)
+    if not job.dry_run:
+        failed = [found for found in chosen if found not in done]
+        write_list(directory, name.replace("-", "_") + ".py", uri, [chosen[found] for found in done], failed)
+
+
+def _import_workspaces(
+    job: Job, options: Mapping[str, Any], directory: ExportDir, load: Callable[..., None], value: Any
+) -> None:
+    """Import each workspace of a directory, or all of one without workspaces into one that is named."""
+    chosen, failed = chosen_of(directory, options["workspaces"])
+    with open_whole(options["tracking_uri"], "dst", workers=options["workers"]) as whole:
+        pairs = pair_up(chosen, options, whole)
+        job.ledger.expect(WORKSPACE, len(failed))
+        for name in failed:
+            job.failed(WORKSPACE, name, BadDirectory("its export failed: it is not whole in the directory"))
+
+        def work(part: Job, pair: Pair) -> None:
+            load(part, place_of(directory, pair.src) if pair.src else directory, value, pair.dst)
+
+        each_pair(job, pairs, lambda part, pair: arrive(part, whole, pair, options), work)
 
 
 @contextmanager
@@ -141,20 +227,28 @@ def _job(directory: ExportDir, name: str, options: Mapping[str, Any], title: str
 
 @contextmanager
 def _servers(
-    options: Mapping[str, Any], side: str, dry_run: bool, mlflow_client: Any, with_registry: bool
+    options: Mapping[str, Any], side: str, dry_run: bool, mlflow_client: Any, with_registry: bool, workspace: str = ""
 ) -> Iterator[Tuple[Tracking, Registry]]:
+    named = workspace or None
     workers = int(options.get("workers") or 8)
     dry_run = dry_run and side == "dst"
     with ExitStack() as stack:
         tracking = stack.enter_context(
             open_tracking(
-                options.get("tracking_uri"), side, workers=workers, mlflow_client=mlflow_client, dry_run=dry_run
-            )
+                options.get("tracking_uri"),
+                side,
+                workers=workers,
+                mlflow_client=mlflow_client,
+                dry_run=dry_run,
+                workspace=named,
+            )  # fmt: skip
         )
         registry = Registry(tracking, tracking)
         if with_registry:
             registry = stack.enter_context(
-                open_registry(tracking, options.get("registry_uri"), side, workers=workers, dry_run=dry_run)
+                open_registry(
+                    tracking, options.get("registry_uri"), side, workers=workers, dry_run=dry_run, workspace=named
+                )
             )
         yield tracking, registry
 

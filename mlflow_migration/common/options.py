@@ -231,6 +231,15 @@ OPTIONS: Dict[str, Option] = {
         _WHICH, "Name of the prompt; import-prompt gives it this name, without it that of the source's."
     ),
     "prompt_version": Option(_WHICH, "Number of the prompt's version.", required=True),
+    "workspaces": Option(
+        _WHICH,
+        "Names of workspaces of the source, comma separated; `all`, beginnings with a `*`, or a .txt file of names.",
+    ),
+    "workspace_rename_file": Option(_HOW, "The same as --experiment-rename-file, for workspaces."),
+    "dst_workspace": Option(
+        _WHERE,
+        "Workspace of the destination that everything goes into: of a source without workspaces, or of one workspace.",
+    ),
     "src_version": Option(_WHICH, "Number of the source's version.", required=True),
     "version": Option(_WHICH, "Number of the version.", required=True),
     "versions": Option(_WHICH, "Only these versions, comma separated; not together with --stages.", LIST),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, ContextManager, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments
 from mlflow_migration.bulk.export_all import PROMPTS
@@ -25,14 +25,16 @@ from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.common.selection import ALL, wanted_names
 from mlflow_migration.common.session import report_dir
 from mlflow_migration.common.two_servers import two_registries
+from mlflow_migration.common.workspaces import Pair, place_of
 from mlflow_migration.copy.pipeline import Leg, Pipeline, open_leg
 from mlflow_migration.copy.related import related
-from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
+from mlflow_migration.copy.two_sides import export_half, import_half, run_copies, way_station
 from mlflow_migration.verify.at_end import Check, check_at_end
 
 Json = Dict[str, Any]
 
 SCRIPT = "copy_all.py"
+_NOT_NAMED = Pair()
 
 
 class _Copy:
@@ -179,12 +181,19 @@ class _Copy:
 
 
 def copy_server(
-    job: Job, src: Tracking, dst: Tracking, options: Mapping[str, Any], id_map: IdMap, check: Check
+    job: Job,
+    src: Tracking,
+    dst: Tracking,
+    options: Mapping[str, Any],
+    id_map: IdMap,
+    check: Check,
+    pair: Pair = _NOT_NAMED,
 ) -> None:
     """Copy a server, or what is chosen of it, record each object, and verify the copy.
 
     :param options: Those of the command.
     :param check: Verifies.
+    :param pair: The workspaces that the servers have been opened for.
     :raises BadInput: Source and destination are the same, or a list of names can't be read.
     """
     given = [options.get(name) for name in ("experiments", "models", "prompts")]
@@ -192,13 +201,15 @@ def copy_server(
     wanted = [wanted_names(text) if text else [] if any(given) else [ALL] for text in given]
     if src.identity == dst.identity and not (options.get("experiment_rename_file") or options.get("model_rename_file")):
         raise BadInput("Source and destination are the same server; a copy within it needs rename files.")
-    with two_registries(src, dst, options) as registries, way_station(
+    with two_registries(src, dst, options, pair) as registries, way_station(
         None if job.dry_run else options.get("temp_dir")
-    ) as directory:
+    ) as station:
+        # names are those of a workspace
+        directory = place_of(station, pair.src) if pair.src else station
         for registry, action in zip(registries, ("read", "write")):
             check_registry_rights(registry, job.ledger, bool(options["require_admin"]), action)
         _Copy(job, (src, dst), registries, directory, options, id_map).copy(*wanted)
-        check.servers((src, registries[0]), (dst, registries[1]), id_map)
+        check.servers(job, (src, registries[0]), (dst, registries[1]), id_map)
 
 
 @command(
@@ -207,19 +218,22 @@ def copy_server(
     "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions", "on_version_conflict",
     "fill_gaps", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size", "import_source_tags",
     "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "temp_dir",
-    "verify", "every", optional=("experiments", "models", "prompts"),
+    "verify", "every", "workspaces", "workspace_rename_file", "dst_workspace",
+    optional=("experiments", "models", "prompts"),
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
 
-    def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap) -> None:
-        with check_at_end(job, options, report_dir(options["report_dir"], None)) as check:
-            copy_server(job, src, dst, options, id_map, check)
+    def around(job: Job) -> ContextManager[Check]:
+        return check_at_end(job, options, report_dir(options["report_dir"], None))
+
+    def work(job: Job, src: Tracking, dst: Tracking, id_map: IdMap, pair: Pair, check: Check) -> None:
+        copy_server(job, src, dst, options, id_map, check, pair)
 
     pause: Optional[float] = options["every"]
     while True:
         start = time.monotonic()
-        status = run_copy("copy-all", options, "runs", work)
+        status = run_copies("copy-all", options, "runs", work, around)
         if pause is None:
             return status
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any, Callable, ContextManager, Iterator, Mapping, Optional, TypeVar
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.tracking import Tracking
@@ -18,6 +18,9 @@ from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import report_dir, run_command
 from mlflow_migration.common.store_copies import StoreCopies
 from mlflow_migration.common.two_servers import two_servers
+from mlflow_migration.common.workspaces import Pair, arrive, each_pair, paired_servers
+
+T = TypeVar("T")
 
 
 class HalfLedger(Ledger):
@@ -109,15 +112,41 @@ def run_copy(
 
     :param work: Gets the job, the source, the destination and the id map.
     """
+
+    def of_pair(job: Job, src: Tracking, dst: Tracking, id_map: IdMap, _pair: Pair, _value: None) -> None:
+        work(job, src, dst, id_map)
+
+    return run_copies(name, options, title, of_pair, lambda _: nullcontext())
+
+
+def run_copies(
+    name: str,
+    options: Mapping[str, Any],
+    title: str,
+    work: Callable[[Job, Tracking, Tracking, IdMap, Pair, T], object],
+    around: Callable[[Job], ContextManager[T]],
+) -> int:
+    """Do the work of a copying console script for each pair of workspaces that its options name.
+
+    :param work: As of :func:`run_copy`; gets also the pair, and what ``around`` gives.
+    :param around: What is around the work on all pairs.
+    """
     reports = report_dir(options.get("report_dir"), None)
 
-    def body(job: Job) -> None:
-        with two_servers(options) as (src, dst):
+    def copy(job: Job, pair: Pair, value: T) -> None:
+        with two_servers(options, pair=pair) as (src, dst):
             for tracking, action in ((src, "read"), (dst, "write")):
                 check_rights(tracking, job.ledger, bool(options.get("require_admin")), action)
             with closing(IdMap(reports, dst.identity, writable=not job.dry_run)) as id_map:
                 job.ledger.phase("copying")
-                work(job, src, dst, id_map)
+                work(job, src, dst, id_map, pair, value)
+
+    def body(job: Job) -> None:
+        with around(job) as value, paired_servers(options) as (pairs, whole):
+            each_pair(
+                job, pairs, lambda part, pair: arrive(part, whole, pair, options),
+                lambda part, pair: copy(part, pair, value),
+            )  # fmt: skip
 
     return run_command(name, options, reports, title, body)
 

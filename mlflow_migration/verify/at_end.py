@@ -25,38 +25,39 @@ class Check:
 
     What the command itself has told to be not whole is expected to differ, and does not count.
 
-    :param job: Ledger, threads, progress of the command.
     :param options: Those of the command.
     :param report: Gets the results; None if nothing is to be verified.
     """
 
-    def __init__(self, job: Job, options: Mapping[str, Any], report: Optional[Report]) -> None:
-        self._job, self._options, self._report = job, options, report
+    def __init__(self, options: Mapping[str, Any], report: Optional[Report]) -> None:
+        self._options, self._report = options, report
 
-    def servers(self, src: _Side, dst: _Side, id_map: IdMap) -> None:
+    def servers(self, job: Job, src: _Side, dst: _Side, id_map: IdMap) -> None:
         """Compare two servers, as far as the options select what they have.
 
+        :param job: Of the command, or of a part of its work.
         :param src: Tracking server and registry of the source.
         :param dst: Those of the destination.
         :param id_map: What the copy has written.
         """
         between = (self._options.get("run_start_time"), self._options.get("runs_until"))
-        self._compare(ServerSide(*src, self._job.executor, started=between), dst, id_map)
+        self._compare(job, ServerSide(*src, job.executor, started=between), dst, id_map)
 
-    def directory(self, directory: ExportDir, dst: _Side, id_map: IdMap) -> None:
+    def directory(self, job: Job, directory: ExportDir, dst: _Side, id_map: IdMap) -> None:
         """Compare all of a directory with a server; as :meth:`servers` else."""
         full = self._options.get("verify") == "full"
-        self._compare(DirectorySide(directory, self._job.executor, full), dst, id_map)
+        self._compare(job, DirectorySide(directory, job.executor, full), dst, id_map)
 
-    def _compare(self, src: Any, dst: _Side, id_map: IdMap) -> None:
+    def _compare(self, job: Job, src: Any, dst: _Side, id_map: IdMap) -> None:
         if self._report is None:
             return
-        self._job.ledger.phase("verifying")
+        job.ledger.phase("verifying")
         if not self._report.sides:
             self._report.begin(source=src.uri, destination=dst[0].uri)
-        there = ServerSide(*dst, self._job.executor)
+        there = ServerSide(*dst, job.executor)
         selection = selection_of(self._options, lenient=True)
-        Verifier(self._job, src, there, [id_map], selection, how_of(self._options), self._report).verify()
+        with self._report.part(job.ledger.told, **job.ledger.about):
+            Verifier(job, src, there, [id_map], selection, how_of(self._options), self._report).verify()
 
 
 @contextmanager
@@ -68,12 +69,12 @@ def check_at_end(job: Job, options: Mapping[str, Any], reports: Optional[ExportD
     """
     depth = options.get("verify")
     if depth in (None, NOT_AT_ALL) or job.dry_run:
-        yield Check(job, options, None)
+        yield Check(options, None)
         return
     facts: Dict[str, Any] = {**options, "depth": depth}
     report = Report(reports, facts, told=job.ledger.told)
     try:
-        yield Check(job, facts, report)
+        yield Check(facts, report)
     except BaseException as ex:
         report.stop(ex)
         raise

@@ -6,8 +6,8 @@ import os
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack, suppress
-from typing import Any, Container, Dict, List, Mapping, Optional, Sequence, Tuple
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Container, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import mlflow_migration
 from mlflow_migration.client import json_codec
@@ -58,22 +58,37 @@ class Report:
         self._stack = ExitStack()
         self._file: Any = None
         self._closed = self._is_new = False
+        self._about: Dict[str, str] = {}
 
     # -- what is found ------------------------------------------------------------------------------------------
 
     def begin(self, **sides: str) -> None:
-        """Take note of what is compared with what, by ``source`` and ``destination``.
+        """Take note of what is compared with what, by ``source`` and ``destination``; again for each part of it.
 
         :raises BadInput: The report can't be written.
         """
-        self.sides = {name: redact(uri) for name, uri in sides.items()}
-        if self._directory is None:
+        self.sides = {**{name: redact(uri) for name, uri in sides.items()}, **self.sides}
+        if self._directory is None or self._file is not None:
             return
         self._is_new = self._directory.is_local and not self._directory.exists()
         try:
             self._file = self._stack.enter_context(self._directory.new_file(LINES_FILE))
         except (OSError, BadDirectory) as ex:
             raise BadInput(f"{LINES_FILE} can't be written in {self._directory.path}: {describe(ex)}") from ex
+
+    @contextmanager
+    def part(self, told: Container[Tuple[str, str]] = (), **about: str) -> Iterator[None]:
+        """Have what is recorded meanwhile tell the part of the whole that it belongs to, such as a workspace.
+
+        :param told: What is known not to be whole in this part, in place of what is known of the whole.
+        :param about: What tells the part.
+        """
+        before = self._told, self._about
+        self._told, self._about = told, about
+        try:
+            yield
+        finally:
+            self._told, self._about = before
 
     def compared(self, thing: Thing, dst_id: str, differences: Sequence[Difference], errors: Sequence[str]) -> None:
         """Record an object that both sides have."""
@@ -113,6 +128,7 @@ class Report:
         for key, value in (("src_id", src_id), ("dst_id", dst_id), ("name", name), ("reason", reason)):
             if value:
                 line[key] = _shortened(value)
+        line.update(self._about)
         if differences:
             line["differences"] = [
                 {"field": field, "source": _shortened(src), "destination": _shortened(dst)}
@@ -135,7 +151,8 @@ class Report:
 
     def note(self, text: str) -> None:
         """Take note of what holds for the whole."""
-        self.notes.append(redact(text))
+        if redact(text) not in self.notes:
+            self.notes.append(redact(text))
 
     def add(self, **amounts: int) -> None:
         """Add to what was compared: ``artifacts``, ``hashed`` artifacts and their ``bytes``, ``points`` of metrics."""
@@ -252,7 +269,8 @@ class Report:
 def _words(line: Json) -> str:
     ids = " -> ".join(line[key] for key in ("src_id", "dst_id") if line.get(key))
     name = f" ({line['name']})" if line.get("name") and line["name"] != ids else ""
-    text = f"{line['kind']} {ids}{name}: {line['result']}"
+    where = f" in {line['workspace']}" if line.get("workspace") and line["kind"] != "workspace" else ""
+    text = f"{line['kind']} {ids}{name}{where}: {line['result']}"
     if line.get("reason"):
         text += f": {line['reason']}"
     found = line.get("differences") or []

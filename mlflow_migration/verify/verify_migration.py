@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
-from mlflow_migration.client.errors import BadInput
-from mlflow_migration.client.servers import open_registry, open_tracking
+from mlflow_migration.client.errors import BadDirectory, BadInput
+from mlflow_migration.client.servers import open_registry, open_tracking, open_whole
+from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifacts import ArtifactFilter
 from mlflow_migration.common.cli import command, finish
 from mlflow_migration.common.executor import Outcome
@@ -24,6 +25,16 @@ from mlflow_migration.common.selection import choose_names, wanted_names
 from mlflow_migration.common.session import input_dir as existing_dir
 from mlflow_migration.common.session import open_job, report_dir
 from mlflow_migration.common.two_servers import two_registries, two_servers
+from mlflow_migration.common.workspaces import (
+    WORKSPACE,
+    Pair,
+    are_named,
+    chosen_of,
+    has_list,
+    pair_up,
+    paired_servers,
+    place_of,
+)
 from mlflow_migration.verify.compare import How
 from mlflow_migration.verify.directory_check import DirectoryCheck
 from mlflow_migration.verify.directory_side import DirectorySide
@@ -277,44 +288,118 @@ def selection_of(options: Mapping[str, Any], lenient: bool = False) -> Selection
 
 def _work(job: Job, options: Mapping[str, Any], reports: Optional[ExportDir], report: Report) -> None:
     """Open both sides and compare them."""
-    selection, how = selection_of(options), how_of(options)
     if not options.get("input_dir"):
-        with two_servers({**options, "dry_run": True}) as servers, two_registries(
-            *servers, {**options, "dry_run": True}
-        ) as registries:
-            for tracking, registry in zip(servers, registries):
-                _check(job, tracking, registry, options)
-            id_maps = _id_maps(servers[1].identity, reports)
-            _tell(job, report)
-            verify(
-                job, (servers[0], registries[0]), (servers[1], registries[1]), selection=selection, how=how,
-                id_maps=id_maps, report=report,
-            )  # fmt: skip
+        with paired_servers(options) as (pairs, whole):
+            found = [_two_servers(job, options, reports, report, pair) for pair in _arrived(pairs, whole, report)]
+        _refuse_nothing(any(found) or report.begun, "The source")
         return
     if options.get("src_mlflow_uri") or options.get("src_registry_uri"):
         raise BadInput("Give --input-dir or --src-mlflow-uri, not both: the source is a directory or a server.")
     directory = existing_dir(str(options["input_dir"]))
-    side = DirectorySide(directory, job.executor, how.depth == "full")
+    if not (are_named(options) or has_list(directory)):
+        _refuse_nothing(_directory(job, options, (directory, directory), reports, report, Pair()), directory.path)
+        return
+    chosen, failed = chosen_of(directory, options.get("workspaces"))
+    with ExitStack() as stack:
+        pairs, whole = [Pair(str(workspace["name"])) for workspace in chosen or ()], None
+        if options.get("dst_mlflow_uri"):
+            workers = int(options.get("workers") or 8)
+            whole = stack.enter_context(open_whole(options["dst_mlflow_uri"], "dst", two_sided=True, workers=workers))
+            pairs = pair_up(chosen, options, whole)
+        elif chosen is None or options.get("workspace_rename_file") or options.get("dst_workspace"):
+            raise BadInput("--workspace-rename-file and --dst-workspace are for a comparison with a server.")
+        report.begin(**{"directory" if whole is None else "source": directory.path})
+        for name in failed:
+            report.broken(Thing(WORKSPACE, name), BadDirectory("its export failed: it is not whole in the directory"))
+        found = []
+        for pair in _arrived(pairs, whole, report):
+            place = place_of(directory, pair.src) if pair.src else directory
+            found.append(_directory(job, options, (directory, place), reports, report, pair))
+    _refuse_nothing(any(found) or report.begun, directory.path)
+
+
+def _arrived(pairs: Sequence[Pair], whole: Optional[Tracking], report: Report) -> Iterator[Pair]:
+    """Yield the workspaces that are at the destination; what is recorded meanwhile tells which it is."""
+    there = {str(one["name"]): one for one in (whole.workspaces() if whole is not None else ())}
+    for pair in pairs:
+        with report.part((), **pair.about):
+            if pair.dst and pair.dst not in there:
+                report.begin(destination=whole.uri if whole is not None else "")
+                report.missing(Thing(WORKSPACE, pair.src or pair.dst))
+                continue
+            if pair.dst and pair.description is not None:
+                ours, theirs = pair.description, str(there[pair.dst].get("description") or "")
+                found = [("description", ours, theirs)] if ours != theirs else []
+                report.begin(destination=whole.uri if whole is not None else "")
+                report.compared(Thing(WORKSPACE, pair.src), pair.dst, found, ())
+            yield pair
+
+
+def _two_servers(
+    job: Job, options: Mapping[str, Any], reports: Optional[ExportDir], report: Report, pair: Pair
+) -> bool:
+    """Compare two servers, or a workspace of each; tells whether there was anything."""
+    options = {**options, "dry_run": True}
+    with two_servers(options, pair=pair) as servers, two_registries(*servers, options, pair) as registries:
+        for tracking, registry in zip(servers, registries):
+            _check(job, tracking, registry, options)
+        id_maps = _id_maps(servers[1].identity, reports)
+        _tell(job, report)
+        sides = [ServerSide(tracking, registry, job.executor) for tracking, registry in zip(servers, registries)]
+        report.begin(source=sides[0].uri, destination=sides[1].uri)
+        selection, how = selection_of(options), how_of(options)
+        anything = Verifier(job, sides[0], sides[1], id_maps, selection, how, report).verify()
+    return anything
+
+
+def _directory(
+    job: Job,
+    options: Mapping[str, Any],
+    directories: Tuple[ExportDir, ExportDir],
+    reports: Optional[ExportDir],
+    report: Report,
+    pair: Pair,
+) -> bool:
+    """Compare a directory with a server, or look whether it is whole; tells whether there was anything.
+
+    :param directories: The one that is given, which has the id map, and the one to be compared: of a workspace in it.
+    """
+    how = how_of(options)
+    side = DirectorySide(directories[1], job.executor, how.depth == "full")
     if not options.get("dst_mlflow_uri"):
         report.begin(directory=side.uri)
         DirectoryCheck(job, side, how.depth, report).check()
-        return
+        return True
     with ExitStack() as stack:
         workers = int(options.get("workers") or 8)
         tracking = stack.enter_context(
-            open_tracking(options["dst_mlflow_uri"], "dst", two_sided=True, workers=workers, dry_run=True)
+            open_tracking(
+                options["dst_mlflow_uri"],
+                "dst",
+                two_sided=True,
+                workers=workers,
+                dry_run=True,
+                workspace=pair.dst or None,
+            )  # fmt: skip
         )
         registry = stack.enter_context(
             open_registry(
-                tracking, options.get("dst_registry_uri"), "dst", two_sided=True, workers=workers, dry_run=True
-            )
+                tracking,
+                options.get("dst_registry_uri"),
+                "dst",
+                two_sided=True,
+                workers=workers,
+                dry_run=True,
+                workspace=pair.dst or None,
+            )  # fmt: skip
         )
         _check(job, tracking, registry, options)
         _tell(job, report)
         report.begin(source=side.uri, destination=tracking.uri)
         dst = ServerSide(tracking, registry, job.executor)
-        id_maps = _id_maps(tracking.identity, reports, directory)
-        _refuse_nothing(Verifier(job, side, dst, id_maps, selection, how, report).verify(), side.uri)
+        id_maps = _id_maps(tracking.identity, reports, directories[0])
+        anything = Verifier(job, side, dst, id_maps, selection_of(options), how, report).verify()
+    return anything
 
 
 def _check(job: Job, tracking: Any, registry: Any, options: Mapping[str, Any]) -> None:
@@ -356,6 +441,9 @@ def verify_migration(
     prompts: Names = None,
     experiment_renames: Union[None, str, Mapping[str, str]] = None,
     model_renames: Union[None, str, Mapping[str, str]] = None,
+    workspaces: Names = None,
+    workspace_renames: Union[None, str, Mapping[str, str]] = None,
+    dst_workspace: Optional[str] = None,
     depth: str = "metadata",
     export_deleted_runs: bool = False,
     export_deleted_experiments: bool = False,
@@ -382,6 +470,9 @@ def verify_migration(
     :param prompts: Names of prompts.
     :param experiment_renames: What replaces which beginning of an experiment's name, or a file with that.
     :param model_renames: The same for registered models.
+    :param workspaces: Names of workspaces of the source, a list or as the option takes them.
+    :param workspace_renames: The same as ``experiment_renames``, for workspaces.
+    :param dst_workspace: Workspace of the destination that everything has gone into.
     :param depth: ``counts``, ``metadata`` or ``full``.
     :param export_deleted_runs: Deleted runs count as missing if they have no copy.
     :param export_deleted_experiments: So do deleted experiments.
@@ -400,14 +491,16 @@ def verify_migration(
     options = dict(locals())
     options["experiment_rename_file"] = options.pop("experiment_renames")
     options["model_rename_file"] = options.pop("model_renames")
+    options["workspace_rename_file"] = options.pop("workspace_renames")
     return _run({**options, "quiet": True}, show=False).document()
 
 
 @command(
     "verify-migration", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "input_dir",
     "experiments", "models", "prompts", "experiment_rename_file", "model_rename_file",
-    "depth", "export_deleted_runs", "export_deleted_experiments", "artifacts", "include_artifacts", "exclude_artifacts",
-    "max_artifact_size", "mlmodel_fix", "use_src_user_id", "require_admin",
+    "workspaces", "workspace_rename_file", "dst_workspace", "depth", "export_deleted_runs",
+    "export_deleted_experiments", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size",
+    "mlmodel_fix", "use_src_user_id", "require_admin",
     common=("report_dir", "workers", "use_threads", "quiet", "verbose"),
     optional=("input_dir", "experiments", "models", "prompts"),
 )  # fmt: skip

@@ -34,12 +34,17 @@ class Rest:
     """One tracking server, used by several threads."""
 
     def __init__(self, uri: str, threads: int = 8, auth: Optional[Tuple[str, str]] = None) -> None:
-        """Nothing is sent yet. `threads` bounds the connections and the tasks of `map`."""
-        self.uri = uri.rstrip("/")
+        """Nothing is sent yet. `threads` bounds the connections and the tasks of `map`.
+
+        `uri` may end in `#NAME` of a workspace of the server.
+        """
+        self.uri, _, self.workspace = uri.rstrip("/").partition("#")
         self.threads = threads
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.auth = auth
+        if self.workspace:
+            self._session.headers["X-MLFLOW-WORKSPACE"] = self.workspace
         # a server may close a kept-alive connection just when a question is sent; urllib3 repeats questions only
         again = Retry(total=3, status=0, redirect=0, backoff_factor=0.1)
         self._session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=threads, max_retries=again))

@@ -229,7 +229,7 @@ class Server:
     # An empty database takes a server seconds to make: the first server of a version leaves a copy of its own.
     def _template(self) -> Optional[Path]:
         home = os.environ.get("MLFLOW_MIGRATION_TEST_DIR")
-        if not home or not self.backend_uri.startswith("sqlite:///"):
+        if not home or not self.backend_uri.startswith("sqlite:///") or "--enable-workspaces" in self.args:
             return None
         return Path(home) / f"empty-{self.version}-{self._is_direct}.db"
 
