@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import uuid
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 import pytest
 
@@ -88,6 +89,7 @@ def src(server: Callable[..., Server]) -> Server:
     prompts.tag("a-prompt", "_mlflow_experiment_ids", f",{b.id},")
     of_default = Source(made, SAME)
     of_default.put(of_default.run("of the default workspace"), "file.txt", b"of default")
+    of_default.rest.post("runs/create", {"experiment_id": "0", "run_name": "of experiment 0", "start_time": 5})
     return made
 
 
@@ -95,6 +97,17 @@ def src(server: Callable[..., Server]) -> Server:
 def dst(server: Callable[..., Server]) -> Server:
     """A server with workspaces, which has none but its default one."""
     return server(args=("--enable-workspaces",))
+
+
+@pytest.fixture
+def workspace(src: Server) -> Iterator[str]:
+    """Another workspace of the source, and another whose name goes on with -2; they are gone afterwards."""
+    name = f"of-{uuid.uuid4().hex[:12]}"
+    for one in (name, f"{name}-2"):
+        Rest(src.uri).call("POST", WORKSPACES, json={"name": one})
+    yield name
+    for one in (name, f"{name}-2"):
+        Rest(src.uri).call("DELETE", f"{WORKSPACES}/{one}", params={"mode": "CASCADE"})
 
 
 @pytest.fixture
@@ -228,7 +241,7 @@ def test_servers_go_into_workspaces_of_one(
     for n, made in enumerate(plain.values()):
         models = Models(made, experiment_name)
         models.many(2 + n, True, random.Random(n))
-    chosen = ("--experiments", experiment_name, "--models", experiment_name)
+    chosen = ("--experiments", experiment_name, "--models", experiment_name, "--export-deleted-runs")
     for name, made in plain.items():
         both = ("--src-mlflow-uri", made.uri, "--dst-mlflow-uri", dst.uri, *chosen, "--dst-workspace", name)
         assert statuses(script("copy-all", None, *both)) == ["copied"]
@@ -240,7 +253,8 @@ def test_servers_go_into_workspaces_of_one(
         verify(*both)
         # the same by way of a directory
         out = tmp_path / name
-        script("export-models", made, "--models", experiment_name, "--output-dir", out, "--export-all-runs")
+        export = ("export-models", made, "--models", experiment_name, "--output-dir", out)
+        script(*export, "--export-all-runs", "--export-deleted-runs")
         load = ("import-all", dst, "--input-dir", out, "--dst-workspace", f"{name}-2")
         assert statuses(script(*load)) == ["copied"]
         assert difference(made.uri, f"{dst.uri}#{name}-2", has) == []
@@ -250,33 +264,32 @@ def test_servers_go_into_workspaces_of_one(
 
 
 def test_one_workspace_goes_to_a_server_without(
-    src: Server, dst_server: Server, dst: Server, script: Callable[..., Counts], verify: Callable[..., str],
+    src: Server, dst_server: Server, script: Callable[..., Counts], verify: Callable[..., str], workspace: str,
     experiment_name: str, tmp_path: Path,
 ) -> None:  # fmt: skip
     """By name, by the variable, and within one server."""
-    Rest(src.uri).call("POST", WORKSPACES, json={"name": experiment_name[:40].lower().replace("_", "-")})
-    name = experiment_name[:40].lower().replace("_", "-")
+    name = workspace
     made = Models(At(f"{src.uri}#{name}"), experiment_name)
     made.many(2, True, random.Random(3))
-    both = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", dst_server.uri, "--workspaces", name)
+    both = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", dst_server.uri, "--workspaces", name,
+            "--export-deleted-runs")  # fmt: skip
     assert statuses(script("copy-all", None, *both)) == ["copied"]
     has = Names([experiment_name], [experiment_name], [])
     assert difference(f"{src.uri}#{name}", dst_server.uri, has) == []
     verify(*both)
     out = tmp_path / "out"
-    script("export-all", src, "--workspaces", name, "--output-dir", out)
-    assert statuses(script("import-all", dst_server, "--input-dir", out)) in (["unchanged"], ["copied", "unchanged"])
+    script("export-all", src, "--workspaces", name, "--output-dir", out, "--export-deleted-runs")
+    assert set(statuses(script("import-all", dst_server, "--input-dir", out))) == {"copied", "unchanged"}
+    verify("--input-dir", out, "--dst-mlflow-uri", dst_server.uri)
     # the variables alone choose one workspace, whose id map is its own
-    within = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", src.uri, "--experiments", "all")
+    within = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", src.uri, "--experiments", "all",
+              "--export-deleted-runs")  # fmt: skip
     variables = {"MLFLOW_MIGRATION_SRC_WORKSPACE": name, "MLFLOW_MIGRATION_DST_WORKSPACE": f"{name}-2"}
-    Rest(src.uri).call("POST", WORKSPACES, json={"name": f"{name}-2"})
     for expected in ("copied", "unchanged"):
         assert statuses(script("copy-all", None, *within, **variables)) == [expected]
     assert differences((f"{src.uri}#{name}", experiment_name), (f"{src.uri}#{name}-2", experiment_name)) == []
     lines = [json.loads(line) for line in (tmp_path / "report" / "id_map.jsonl").read_text().splitlines()]
     assert {line["destination"] for line in lines} == {dst_server.uri, f"{src.uri}#{name}-2"}
-    for workspace in (name, f"{name}-2"):
-        Rest(src.uri).call("DELETE", f"{WORKSPACES}/{workspace}", params={"mode": "CASCADE"})
 
 
 def test_what_is_refused(
