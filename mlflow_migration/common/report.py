@@ -110,7 +110,7 @@ class _Run:
             self.skipped.setdefault(group, Counter()).update(objects=1, bytes=size or 0)
         rows = self.rows.get(status)
         if rows is not None and len(rows) < _MAX_ROWS:
-            ids = {key: _text(line.get(key)) for key in ("name", "src_id", "dst_id")}
+            ids = {key: _text(line.get(key)) for key in ("name", "src_id", "dst_id", "workspace")}
             row = {"kind": kind, "status": status, **ids, "reason": reason, "losses": losses, "size": size}
             rows.append({key: value for key, value in row.items() if value not in ("", [], None)})
 

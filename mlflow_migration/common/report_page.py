@@ -25,7 +25,8 @@ _RATES = (
     ("points", "Metric points a second"),
 )
 _COMPARED = ("compared", "same", "missing", "extra", "differs", "error")
-_LONG = ("name", "reason", "id at the source", "id at the destination")
+_IDS = ("id at the source", "id at the destination")
+_LONG = ("name", "reason", *_IDS)
 _FIXED = (
     "Ids, creation times and places of artifacts are always the destination's own, as REST can't set them. "
     "Those of the source are in the directory and in id_map.jsonl."
@@ -144,8 +145,10 @@ def _skipped(report: Json) -> str:
 
 
 def _listing(report: Json, rows: Sequence[Json], statuses: Sequence[str]) -> str:
+    where = any(row.get("workspace") for row in rows)
     cells = [
         [_cell(row["status"]), _cell(_words(row["kind"]))]
+        + [_cell(row.get("workspace", ""))] * where
         + [_cell(row.get("name", "")), _cell("; ".join(filter(None, [row.get("reason"), _lacks(row)])))]
         + [_cell(row.get("src_id", "")), _cell(row.get("dst_id", "")), _bytes(row.get("size", 0))]
         for row in rows
@@ -154,7 +157,7 @@ def _listing(report: Json, rows: Sequence[Json], statuses: Sequence[str]) -> str
     left_out = [f"{report['left_out'][s]:,} more {s}" for s in statuses if report["left_out"].get(s)]
     if left_out:
         caption = f"The first {len(rows):,} objects; {' and '.join(left_out)} are in ledger.jsonl only."
-    heads = ["status", "kind", "name", "reason", "id at the source", "id at the destination", "size"]
+    heads = ["status", "kind", *["workspace"] * where, "name", "reason", *_IDS, "size"]
     return _table(caption, heads, cells, search=True)
 
 

@@ -347,3 +347,11 @@ def test_in_a_browser(planted, tmp_path):
             assert done.stdout.count('class="search"') == 1, f"refused: {script[:50]}"
         else:
             assert title.startswith("shown 1, first 9, was import-run"), done.stdout[-500:]
+
+
+def test_the_workspace_of_an_object_is_shown(planted):
+    facts = planted(start(), run("failed", workspace="team-a"), run("failed"), end(status=1))
+    assert [row.get("workspace") for row in facts["objects"]] == ["team-a", None]
+    assert "team-a" in Page(page(facts)).cells and ">workspace<" in page(facts)
+    facts = planted(start(5), run("failed"), end(6, status=1))
+    assert ">workspace<" not in page(facts)
