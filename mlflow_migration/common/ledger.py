@@ -355,7 +355,7 @@ class PartLedger(Ledger):
     def note(self, text: str, **details: Any) -> None:
         """Note for the whole, where another part has not done so."""
         if redact(text) not in self._whole.notes:
-            self._whole.note(text, **details)
+            self._whole.note(text, **details, **self.about)
 
     def server(self, action: str, uri: str) -> None:
         """Write for the whole which server this is, where another part has not done so."""
