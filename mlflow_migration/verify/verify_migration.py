@@ -320,7 +320,8 @@ def _work(job: Job, options: Mapping[str, Any], reports: Optional[ExportDir], re
 
 def _arrived(pairs: Sequence[Pair], whole: Optional[Tracking], report: Report) -> Iterator[Pair]:
     """Yield the workspaces that are at the destination; what is recorded meanwhile tells which it is."""
-    there = {str(one["name"]): one for one in (whole.workspaces() if whole is not None else ())}
+    named = whole.workspaces() if whole is not None and any(pair.dst for pair in pairs) else []
+    there = {str(one["name"]): one for one in named}
     for pair in pairs:
         with report.part((), **pair.about):
             if pair.dst and pair.dst not in there:
