@@ -174,30 +174,41 @@ def test_all_workspaces_go_through_a_directory(
         for kind in ("workspace", "experiment", "run", "logged_model", "registered_model", "model_version", "prompt"):
             assert rows[kind][0] == rows[kind][1] != "0", rows
     verify("--input-dir", out)
-    rest = Rest(f"{dst.uri}#team-b")
-    infos = [run["info"] for run in rest.runs(rest.experiment(SAME)["experiment_id"])]
-    gone = next(info["run_id"] for info in infos if info["lifecycle_stage"] == "active")
+
+
+def test_what_differs_in_one_workspace_is_found(
+    src: Server, dst: Server, script: Callable[..., Counts], verify: Callable[..., str], workspace: str, tmp_path: Path
+) -> None:
+    both = [workspace, f"{workspace}-2"]
+    for name in both:
+        made = Source(At(f"{src.uri}#{name}"), SAME)
+        made.put(made.run(f"of {name}"), "file.txt", name.encode())
+        Rest(src.uri).call("PATCH", f"{WORKSPACES}/{name}", json={"description": f"is {name}"})
+    out = tmp_path / "out"
+    script("export-all", src, "--output-dir", out, "--workspaces", ",".join(both))
+    load = ("import-all", dst, "--input-dir", out)
+    assert statuses(script(*load)) == ["copied"]
+    to = ("--dst-mlflow-uri", dst.uri)
+    of_server = ("--src-mlflow-uri", src.uri, *to, "--workspaces")
+    rest = Rest(f"{dst.uri}#{both[1]}")
+    gone = rest.runs(rest.experiment(SAME)["experiment_id"])[0]["info"]["run_id"]
     rest.post("runs/delete", {"run_id": gone})
-    for source in (of_server, ("--input-dir", out, *both)):
-        assert " in team-b: differs" in verify(*source, status=1)
-    verify(*of_server[:-1], "team-a,default")
-    # the run is left alone, and nothing else is
-    assert {(r["workspace"], r["dst_id"]) for r in _differing(script, load, tmp_path)} == {("team-b", gone)}
-    script(*load, "--on-destination-change", "overwrite")
-    verify(*of_server)
-    rest.call("PATCH", f"{WORKSPACES}/team-a", json={"description": "edited"})
-    assert "workspace team-a: differs; description: 'für alle' became 'edited'" in verify(*of_server, status=1)
-    assert script(*load)["workspace"] == {"differs": 1, "unchanged": 2}
-    assert script(*load, "--on-destination-change", "overwrite")["workspace"] == {"updated": 1, "unchanged": 2}
-    assert workspaces(dst)["team-a"]["description"] == "für alle"
-    some = next((out / "workspaces" / "team-b").rglob("model.bin"))
+    rest.call("PATCH", f"{WORKSPACES}/{both[0]}", json={"description": "edited"})
+    for source in ((*of_server, f"{workspace}*"), ("--input-dir", out, *to)):
+        found = verify(*source, status=1)
+        assert f" in {both[1]}: differs; " in found
+        assert f"{both[0]}: differs; description: 'is {both[0]}' became 'edited'" in found
+    # both are left alone, and what is not there is told to be elsewhere
+    assert script(*load)["workspace"] == {"differs": 1, "unchanged": 1}
+    assert {(r["workspace"], r["kind"]) for r in records(tmp_path / "report", status="differs")} == {
+        (both[0], "workspace"), (both[1], "run")
+    }  # fmt: skip
+    assert script(*load, "--on-destination-change", "overwrite")["workspace"] == {"updated": 1, "unchanged": 1}
+    verify(*of_server, f"{workspace}*")
+    assert workspaces(dst)[both[0]]["description"] == f"is {both[0]}"
+    some = next((out / "workspaces" / both[1]).rglob("file.txt"))
     some.write_bytes(b"x" * some.stat().st_size)
-    assert "model.bin" in verify("--input-dir", out, status=1)
-
-
-def _differing(script: Callable[..., Counts], load: Any, tmp_path: Path) -> List[Json]:
-    script(*load)
-    return records(tmp_path / "report", status="differs")
+    assert "file.txt" in verify("--input-dir", out, status=1)
 
 
 def test_workspaces_are_copied_and_renamed(
