@@ -218,35 +218,6 @@ class Verifier:
         return sorted(known) or [name]
 
 
-def verify(
-    job: Job,
-    src: Tuple[Any, Any],
-    dst: Tuple[Any, Any],
-    *,
-    selection: Optional[Selection] = None,
-    how: Optional[How] = None,
-    id_maps: Sequence[IdMap] = (),
-    report: Report,
-) -> Dict[str, Any]:
-    """Compare two servers that are open; for tools that verify what they have copied.
-
-    :param job: Threads and progress; its ledger gets nothing.
-    :param src: Tracking server and registry of the source.
-    :param dst: Those of the destination.
-    :param selection: What is compared; default is everything.
-    :param how: How it is compared.
-    :param id_maps: What imports have written about the destination.
-    :param report: Gets the results; who has made it closes it, which writes its files.
-    :return: The report.
-    :raises BadInput: What is selected is not at the source.
-    """
-    sides = [ServerSide(tracking, registry, job.executor) for tracking, registry in (src, dst)]
-    report.begin(source=sides[0].uri, destination=sides[1].uri)
-    verifier = Verifier(job, sides[0], sides[1], id_maps, selection or Selection(), how or How(), report)
-    _refuse_nothing(verifier.verify(), sides[0].uri)
-    return report.document()
-
-
 def _refuse_nothing(anything: bool, uri: str) -> None:
     if not anything:
         raise BadInput(f"{uri} has nothing to compare.")
