@@ -177,7 +177,9 @@ def each_pair(
     :param begin: Makes the workspace, or tells what became of it.
     :param work: Moves what it holds; gets the job of the workspace.
     """
-    job.ledger.expect(WORKSPACE, sum(bool(pair.src) for pair in pairs))
+    for pair in pairs:
+        if pair.src:
+            job.ledger.expect(WORKSPACE, 1)
     for pair in pairs:
         part = pair.part(job)
         try:

@@ -151,6 +151,9 @@ def test_a_server_that_is_gone_stops_all() -> None:
             raise BadInput("bad")
 
         each_pair(job(), [Pair("", "x1")], lambda part, pair: Arrival("copied"), bad)
+    plain = job()
+    each_pair(plain, [Pair()], lambda part, pair: Arrival("copied"), lambda part, pair: None)
+    assert plain.ledger.summary().splitlines()[-1] == "Nothing was found."
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
