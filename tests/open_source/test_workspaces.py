@@ -292,12 +292,11 @@ def test_one_workspace_goes_to_a_server_without(
     assert set(statuses(script("import-all", dst_server, "--input-dir", out))) == {"copied", "unchanged"}
     verify("--input-dir", out, "--dst-mlflow-uri", dst_server.uri)
     # the variables alone choose one workspace, whose id map is its own
-    within = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", src.uri, "--experiments", "all",
-              "--export-deleted-runs")  # fmt: skip
+    within = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", src.uri, "--export-deleted-runs")
     variables = {"MLFLOW_MIGRATION_SRC_WORKSPACE": name, "MLFLOW_MIGRATION_DST_WORKSPACE": f"{name}-2"}
     for expected in ("copied", "unchanged"):
         assert statuses(script("copy-all", None, *within, **variables)) == [expected]
-    assert differences((f"{src.uri}#{name}", experiment_name), (f"{src.uri}#{name}-2", experiment_name)) == []
+    assert difference(f"{src.uri}#{name}", f"{src.uri}#{name}-2", has) == []
     lines = [json.loads(line) for line in (tmp_path / "report" / "id_map.jsonl").read_text().splitlines()]
     assert {line["destination"] for line in lines} == {dst_server.uri, f"{src.uri}#{name}-2"}
 
