@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from benchmarks.bench import Bench, Cost
 from benchmarks.bench import run as run_measured
@@ -54,7 +54,7 @@ SMALLER = ServerSize(experiments=12, runs=20, models=12, prompts=4, file_bytes=2
 #: without names of artifacts that a server on S3 can't give
 ON_S3 = replace(SMALLER, file_bytes=4_000, oddities=False)
 CHANGED = 20  # runs of FULL: 1 %
-WRITES = 6  # requests at most for something that is new or has changed
+WRITES = 4  # requests at most for something that is new or has changed
 ROOM = 0.5  # of all artifact bytes, at most, lies in the temporary directory at a time
 UNREADABLE = 100  # one artifact of so many
 AWAY = 30.0  # seconds
@@ -126,7 +126,11 @@ def _seen_otherwise(migration: Migration, made: Made) -> List[str]:
     # of these, none has children of other experiments' runs
     for name in list(made.experiments)[2:10:3]:
         copy = migration.rename(name)
-        found += [f"{name}: {text}" for text in differences((migration.src, name), (migration.dst, copy))]
+        # which names the registered models, of which some have new names
+        found += [
+            f"{name}: {text}"
+            for text in differences((migration.src, name), (migration.dst, copy), ignore_tags=["mlflow.modelVersions"])
+        ]
     for name in made.models[:6]:
         copy = migration.rename_model(name)
         found += [f"{name}: {text}" for text in model_differences((migration.src, name), (migration.dst, copy))]
@@ -316,9 +320,8 @@ def unreadable() -> Verdict:
         found = _smaller(there, FULL)
         with Proxy(migration.src) as proxy:
             for i, (_, _, uri, path) in enumerate(chosen):
-                where = f"{urlsplit(uri).path.strip('/')}/{path}"
-                for pattern in (where, quote(where)):
-                    proxy.on("GET", f"/api/2.0/mlflow-artifacts/artifacts/{pattern}", status=403 if i % 2 else 404)
+                where = f"/api/2.0/mlflow-artifacts/artifacts/{urlsplit(uri).path.strip('/')}/{path}"
+                proxy.on("GET", where, status=403 if i % 2 else 404)
             counts = migration.copy(src=proxy.uri, status=1)
         found += _named(migration, chosen, counts)
         found += other_than(migration.verify(), chosen)
@@ -377,7 +380,7 @@ def other_than(document: Json, chosen: Sequence[Tuple[str, str, str, str]]) -> L
         for line in document["not_the_same"]
         for difference in line.get("differences") or [{"field": line.get("reason", "")}]
     }
-    wanted = {(kind, object_id, f"artifact {path}") for kind, object_id, _, path in chosen}
+    wanted = {(kind, object_id, f"artifact:{path}") for kind, object_id, _, path in chosen}
     return [f"verification: {of}" for of in sorted(told ^ wanted)]
 
 

@@ -160,7 +160,7 @@ class _Maker:
         chance = random.Random(number)
         made = Registered(self.uri, f"model-{number % 5} {number}", description="für alle", tags=tags(2))
         runs = self.made_runs[number % self.size.experiments]
-        place = runs[number % 5 * 4 % len(runs)]["info"]  # has a model; the first of all will be deleted
+        place = runs[number % 5 * 4 % (len(runs) // 4 * 4)]["info"]  # has a model; the first run will be deleted
         places = [
             (f"runs:/{place['run_id']}/model", place["run_id"], ""),
             (f"{place['artifact_uri']}/model", place["run_id"], ""),

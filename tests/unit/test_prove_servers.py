@@ -66,8 +66,8 @@ def test_exactly_the_unreadable() -> None:
     """Neither more nor fewer objects and artifacts may be named."""
     chosen = [("run", "a", "root", "x.txt"), ("run", "a", "root", "y.txt"), ("logged_model", "m", "root", "z")]
     lines = [
-        {"kind": "run", "src_id": "a", "differences": [{"field": "artifact x.txt"}, {"field": "artifact y.txt"}]},
-        {"kind": "logged_model", "src_id": "m", "differences": [{"field": "artifact z"}]},
+        {"kind": "run", "src_id": "a", "differences": [{"field": "artifact:x.txt"}, {"field": "artifact:y.txt"}]},
+        {"kind": "logged_model", "src_id": "m", "differences": [{"field": "artifact:z"}]},
     ]
     assert other_than(document(not_the_same=lines), chosen) == []
     assert len(other_than(document(not_the_same=lines[:1]), chosen)) == 1
