@@ -44,12 +44,14 @@ def source_of(bench: Bench, name: str, size: ServerSize) -> Tuple[Server, Made]:
 class Migration:
     """Copies of one server to another, and their verification.
 
+    :param src: Address of the source.
+    :param proxy: In front of the destination: the only address by which commands know it, as its id map names that.
     :param home: Directory for reports, rename files and what is on its way.
     :param env: More environment variables of the commands.
     """
 
-    def __init__(self, src: str, dst: str, home: Path, env: Optional[Mapping[str, str]] = None) -> None:
-        self.src, self.dst, self.home = src, dst, home
+    def __init__(self, src: str, proxy: Proxy, home: Path, env: Optional[Mapping[str, str]] = None) -> None:
+        self.src, self.proxy, self.dst, self.home = src, proxy, proxy.uri, home
         self.report, self.temp = home / "report", home / "temp"
         self.temp.mkdir(parents=True)
         self.env = {**(env or {}), "TMPDIR": str(self.temp)}
@@ -58,19 +60,21 @@ class Migration:
         files = ("--experiment-rename-file", home / "experiments.csv", "--model-rename-file", home / "models.csv")
         self.options = (*ALL_OF_IT, *files)
 
-    def command(self, src: str = "", dst: str = "") -> Tuple[Any, ...]:
-        """The command that copies, by other addresses if these are given."""
-        return ("copy-all", *self._sides(src, dst), "--report-dir", self.report, *self.options)
+    def command(self, src: str = "") -> Tuple[Any, ...]:
+        """The command that copies, from another address of the source if one is given."""
+        return ("copy-all", *self._sides(src), "--report-dir", self.report, *self.options)
 
-    def _sides(self, src: str = "", dst: str = "") -> Tuple[Any, ...]:
-        return ("--src-mlflow-uri", src or self.src, "--dst-mlflow-uri", dst or self.dst)
+    def _sides(self, src: str = "") -> Tuple[Any, ...]:
+        return ("--src-mlflow-uri", src or self.src, "--dst-mlflow-uri", self.dst)
 
-    def copy(self, src: str = "", dst: str = "", status: int = 0) -> Counts:
+    def copy(self, src: str = "", status: int = 0) -> Counts:
         """Copy; how many objects of which kind ended how.
 
+        :param src: Another address of the source.
+        :param status: The exit status that is to come.
         :raises AssertionError: It ends with another status.
         """
-        command = self.command(src, dst)
+        command = self.command(src)
         result = run_script(*command, env=self.env, check=status, cwd=self.home, timeout=TIMEOUT)
         assert "do not reconcile" not in result.stdout, result
         return counts_of(result)
@@ -106,7 +110,8 @@ def migrating(name: str, size: ServerSize) -> Iterator[Tuple[Migration, Made]]:
     """A source of some size, and an empty destination."""
     with Bench(HOME, name) as bench:
         src, made = source_of(bench, name, size)
-        yield Migration(src.uri, bench.destination(1).uri, bench.directory()), made
+        with Proxy(bench.destination(1).uri) as proxy:
+            yield Migration(src.uri, proxy, bench.directory()), made
 
 
 def found_differences(document: Json, there: Mapping[str, int], extra: int = 0) -> List[str]:
@@ -155,9 +160,9 @@ def ended_otherwise(counts: Counts, *statuses: str) -> List[str]:
 
 def not_idle(migration: Migration) -> List[str]:
     """A repeat: what it has written, and what it does not call unchanged."""
-    with Proxy(migration.dst) as proxy:
-        found = ended_otherwise(migration.copy(dst=proxy.uri), "unchanged")
-        written = writes(proxy)
-        if not proxy.count():
-            found.append("nothing was asked through the proxy")
+    migration.proxy.clear()
+    found = ended_otherwise(migration.copy(), "unchanged")
+    written = writes(migration.proxy)
+    if not migration.proxy.count():
+        found.append("nothing was asked through the proxy")
     return found + ([f"the repeat has written {written}"] if written else [])

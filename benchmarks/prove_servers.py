@@ -157,9 +157,9 @@ class _Changes:
         model = self.made.models[1]
         body = {"name": model, "source": f"runs:/{new}/model", "run_id": new}
         number = RegistryRest(migration.src).post("model-versions/create", body)["model_version"]["version"]
-        with Proxy(migration.dst) as proxy:
-            migration.copy(dst=proxy.uri)
-            written = sum(writes(proxy).values())
+        migration.proxy.clear()
+        migration.copy()
+        written = sum(writes(migration.proxy).values())
         lines = [line for line in migration.ledger() if line["status"] != "unchanged"]
         ended = {(line["kind"], line["src_id"]): line["status"] for line in lines}
         wanted = {("run", run_id): "updated" for run_id in self.runs}
@@ -230,14 +230,14 @@ def kills() -> Verdict:
         there = inventory(migration.src)
         found = _smaller(there, SMALLER)
         met = 0
-        with Proxy(migration.dst) as proxy, _Room(migration.temp) as room:
+        with _Room(migration.temp) as room:
             for method, path, number in MOMENTS:
-                missed = _killed(migration, proxy, (method, path, number))
+                missed = _killed(migration, (method, path, number))
                 met += not missed
                 found += [missed] if missed else []
             before = inventory(migration.dst)["prompt_version"]
             method, path, number = PROMPT_VERSION
-            missed = _killed(migration, proxy, (method, path, number + _versions_to_come(migration)))
+            missed = _killed(migration, (method, path, number + _versions_to_come(migration)))
             met += not missed
             found += [missed] if missed else []
             killed = inventory(migration.dst)["prompt_version"]
@@ -260,9 +260,9 @@ def kills() -> Verdict:
     )
 
 
-def _killed(migration: Migration, proxy: Proxy, moment: Tuple[str, str, int]) -> str:
+def _killed(migration: Migration, moment: Tuple[str, str, int]) -> str:
     start = time.monotonic()
-    missed = run_killed(proxy, migration.command(dst=proxy.uri), *moment, env=migration.env)
+    missed = run_killed(migration.proxy, migration.command(), *moment, env=migration.env)
     print(f"  {' '.join(map(str, moment))}: {missed or 'killed'} ({time.monotonic() - start:.0f} s)", flush=True)
     return missed
 
@@ -287,18 +287,19 @@ def faults() -> Verdict:
     with migrating("smaller", SMALLER) as (migration, _):
         there = inventory(migration.src)
         found = _smaller(there, SMALLER)
-        with Proxy(migration.dst) as proxy:
-            planned = [
-                proxy.on(fraction=1 / 211, status=500),
-                proxy.on(fraction=1 / 223, status=500, after_commit=True),
-                proxy.on(fraction=1 / 139, status=429),
-                proxy.on(fraction=1 / 293, status=429, retry_after=1),
-            ]
-            away = proxy.on("POST", "*/runs/create", number=there["run"] // 2, after=lambda _: proxy.go_away(AWAY))
-            start = time.monotonic()
-            found += ended_otherwise(migration.copy(dst=proxy.uri), "copied", "unchanged", "updated")
-            seconds = time.monotonic() - start
-            requests, hits = proxy.count(), sum(fault.hits for fault in planned)
+        proxy = migration.proxy
+        planned = [
+            proxy.on(fraction=1 / 211, status=500),
+            proxy.on(fraction=1 / 223, status=500, after_commit=True),
+            proxy.on(fraction=1 / 139, status=429),
+            proxy.on(fraction=1 / 293, status=429, retry_after=1),
+        ]
+        away = proxy.on("POST", "*/runs/create", number=there["run"] // 2, after=lambda _: proxy.go_away(AWAY))
+        start = time.monotonic()
+        found += ended_otherwise(migration.copy(), "copied", "unchanged", "updated")
+        seconds = time.monotonic() - start
+        requests, hits = proxy.count(), sum(fault.hits for fault in planned)
+        proxy.clear()
         if away.hits != 1 or seconds < AWAY or hits < 0.015 * requests or any(not fault.hits for fault in planned):
             found.append(f"only {hits} of {requests} requests failed, and the destination was away {away.hits} times")
         found += found_differences(migration.verify(), there) + doubles(migration, there) + not_idle(migration)
@@ -325,9 +326,9 @@ def unreadable() -> Verdict:
             counts = migration.copy(src=proxy.uri, status=1)
         found += _named(migration, chosen, counts)
         found += other_than(migration.verify(), chosen)
-        with Proxy(migration.dst) as proxy:
-            again = migration.copy(dst=proxy.uri)
-            puts = proxy.count("PUT", "*/mlflow-artifacts/artifacts/*")
+        migration.proxy.clear()
+        again = migration.copy()
+        puts = migration.proxy.count("PUT", "*/mlflow-artifacts/artifacts/*")
         changed = {line["src_id"] for line in migration.ledger() if line["status"] != "unchanged"}
         whose = {object_id for _, object_id, _, _ in chosen}
         if changed != whose or puts != len(chosen):
@@ -406,8 +407,9 @@ def other_stores() -> Verdict:
         both = {"source": (src, None), "destination": (sqlite, "first"), "source and destination": (src, "second")}
         for what, (there, name) in both.items():
             here = on_s3(name) if name else bench.destination(1)
-            migration = Migration(there.uri, here.uri, bench.directory(), bucket.env)
-            wrong = _moved(migration, made if there is src else None)
+            with Proxy(here.uri) as proxy:
+                migration = Migration(there.uri, proxy, bench.directory(), bucket.env)
+                wrong = _moved(migration, made if there is src else None)
             figures.append(f"{what}: {len(wrong)} differences in {inventory(there.uri)['run']} runs")
             found += [f"{what}: {text}" for text in wrong]
             bench.remove(here)
