@@ -291,7 +291,7 @@ def faults() -> Verdict:
         planned = [
             proxy.on(fraction=1 / 211, status=500),
             proxy.on(fraction=1 / 223, status=500, after_commit=True),
-            proxy.on(fraction=1 / 139, status=429),
+            proxy.on(fraction=1 / 97, status=429),
             proxy.on(fraction=1 / 293, status=429, retry_after=1),
         ]
         away = proxy.on("POST", "*/runs/create", number=there["run"] // 2, after=lambda _: proxy.go_away(AWAY))
