@@ -34,6 +34,7 @@ from benchmarks.migrations import (
     migrating,
     not_idle,
     source_of,
+    unverified,
 )
 from benchmarks.proofs import HOME, Point, Verdict, prove
 from tests.support.compare import differences
@@ -506,10 +507,10 @@ def _measured(bench: Bench, src: Server, runs: int) -> Tuple[float, Cost, List[s
     bench.remove(place)
     dst, report = bench.destination(1), bench.directory()
     sides = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", dst.uri)
-    cost = run_measured(src.uri, "copy-all", *sides, "--report-dir", report, *_without_verification())
+    cost = run_measured(src.uri, "copy-all", *sides, "--report-dir", report, *unverified())
     check = run_measured(src.uri, "verify-migration", *sides, "--report-dir", report)
     counts = json.loads((report / "verification.json").read_text())["counts"]
-    again = run_measured(src.uri, "copy-all", *sides, "--report-dir", report, *_without_verification())
+    again = run_measured(src.uri, "copy-all", *sides, "--report-dir", report, *unverified())
     have = inventory(dst.uri)["run"]
     wrong = [] if counts["run"]["same"] == have == runs else [f"{have} runs, verified: {counts}"]
     print(
@@ -520,11 +521,6 @@ def _measured(bench: Bench, src: Server, runs: int) -> Tuple[float, Cost, List[s
     )
     bench.remove(dst, report)
     return cost.seconds / figure.seconds, cost, wrong
-
-
-def _without_verification() -> Tuple[str, ...]:
-    """What keeps a copy from verifying itself, where it does: the time and memory of the copy are wanted."""
-    return ("--verify", "none") if "--verify " in run_script("copy-all", "--help").stdout else ()
 
 
 # ---- servers in use
@@ -641,7 +637,7 @@ def _shared_experiment(migration: Migration, made: Made, others: _Users) -> floa
     watcher.start()
     start = time.monotonic()
     try:
-        migration.copy()
+        migration.copy(verified=False)  # what is made meanwhile would be missing
     finally:
         ended.set()
         watcher.join()
