@@ -47,7 +47,6 @@ from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.rest import Json, Rest, noise
 from tests.support.s3 import ENDPOINT, Bucket, S3Server
-from tests.support.scripts import run_script
 from tests.support.servers import Server
 
 FULL = ServerSize(experiments=50, runs=40, models=40, prompts=8)
