@@ -184,19 +184,19 @@ class Bench:
         done = root / "made"
         if root.exists() and not done.exists():
             shutil.rmtree(root)
-        server = self._start(self._server(root, 1 if not done.exists() else workers))
+        server = self.start(self._server(root, 1 if not done.exists() else workers))
         if not done.exists():
             make(server.uri, self.size)
             server.stop()
             done.touch()
-            server = self._start(self._server(root, workers))
+            server = self.start(self._server(root, workers))
         return server
 
     def destination(self, workers: int) -> Server:
         """A new and empty server."""
         self._number += 1
         root = self.home / f"destination-{os.getpid()}-{self._number}"
-        return self._start(self._server(root, workers))
+        return self.start(self._server(root, workers))
 
     def directory(self) -> Path:
         """A new directory."""
@@ -215,7 +215,8 @@ class Bench:
         # MLflow 2 kills a worker that needs more than 30 s for a reply, as it may for a long history
         return Server(root, self.version, workers, env={"GUNICORN_CMD_ARGS": "--timeout=3600"})
 
-    def _start(self, server: Server) -> Server:
+    def start(self, server: Server) -> Server:
+        """Start a server that is stopped at the end."""
         self._started.append(server)
         return server.start()
 

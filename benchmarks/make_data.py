@@ -31,6 +31,7 @@ class Size:
     tags: int
     artifacts: int
     artifact_bytes: int
+    artifact_every: int = 1  # of so many runs, one has the artifacts
 
 
 SIZES = {
@@ -99,7 +100,7 @@ class _Runs:
         tags = {f"tag_{i}": f"value {i} of run {number}" for i in range(plan.tags)}
         files = (
             (f"file_{i}.bin", noise(f"{self._experiment} {number} {i}", plan.artifact_bytes))
-            for i in range(plan.artifacts)
+            for i in range(plan.artifacts if number % plan.artifact_every == 0 else 0)
         )
         return {
             "create": _creation(f"run {number}", start, "bench", tags),

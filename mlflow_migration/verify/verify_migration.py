@@ -187,21 +187,26 @@ class Verifier:
         return copies
 
     def _experiment_ids(self, src_id: str, name: Optional[str]) -> Set[str]:
-        """Return the ids that an experiment of the source has at the destination."""
-        if name is not None and self._selection.experiment_renames:
-            there = self._dst.experiment_by_name(rename(name, self._selection.experiment_renames, "experiment"))
-            return {there.id} if there else set()
+        """Return the ids that an experiment of the source has at the destination.
+
+        :param name: Its name; None if it is only named by its id.
+        """
+        is_link, renames = name is None, self._selection.experiment_renames
         if name is None:
             if self._names is None:
                 self._names = {one.id: one.name for one in self._src.experiments()}
             name = self._names.get(src_id)
+        if name is not None and renames:
+            there = self._dst.experiment_by_name(rename(name, renames, "experiment"))
+            if there or not is_link:
+                return {there.id} if there else set()
         known = {
             str(entry["dst_id"])
             for entry in self._links.entries(EXPERIMENT)
             if entry.get("source") == src_id and (entry.get("original") or {}).get("name", name) == name
         }
         known = {dst_id for dst_id in known if self._dst.experiment_by_id(dst_id) is not None}
-        if known or name is None:
+        if known or name is None or renames:
             return known
         there = self._dst.experiment_by_name(name)
         return {there.id} if there else set()

@@ -418,3 +418,23 @@ def test_what_cannot_start_says_why(copied: Copied) -> None:
         "verify-migration", *uris, *wanted, "--export-deleted-runs", report="elsewhere", status=1
     )  # fmt: skip
     assert "(deleted): missing" in result.stdout
+
+
+def test_a_prompt_that_names_a_renamed_experiment(copied: Copied) -> None:
+    """The rename file tells which experiment it is; what the copy has written about it need not be at hand."""
+    source = Source(copied.src, f"linked {uuid4().hex[:8]}")
+    source.run("a run")
+    prompt = source.name.replace(" ", "-")
+    prompts = Prompts(copied.src.uri)
+    prompts.create(prompt, _mlflow_experiment_ids=f",{source.id},")
+    renames = copied.home / "of-links.csv"
+    renames.write_text("linked,renamed linked\n")
+    both = (
+        "--src-mlflow-uri", copied.src.uri, "--dst-mlflow-uri", copied.dst.uri, "--experiments", source.name,
+        "--prompts", prompt, "--experiment-rename-file", renames,
+    )  # fmt: skip
+    copied.script("copy-all", *both)
+    copied.script("verify-migration", *both, report="elsewhere")
+    # the same name without its beginning is another experiment
+    RegistryRest(copied.dst.uri).post("experiments/create", {"name": source.name})
+    copied.script("verify-migration", *both, report="elsewhere")

@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from pathlib import Path
 from typing import Any, Callable, List, Tuple
 
 import pytest
 
-from benchmarks.make_data import make_everything
 from tests.support.compare import differences
 from tests.support.compare_models import RegistryRest, model_differences
 from tests.support.kills import run_killed
-from tests.support.make_models import Models
 from tests.support.make_prompts import Prompts, prompt_differences
-from tests.support.moves import Counts, Source, counts_of, writes
+from tests.support.make_server import PROMPT, make_oddities
+from tests.support.moves import Counts, counts_of, writes
 from tests.support.proxy import Proxy
 from tests.support.scripts import Result
 from tests.support.servers import Server
-
-PROMPT = "a-prompt"
 
 
 @pytest.fixture(scope="module")
 def filled(server: Callable[..., Server]) -> Tuple[Server, List[str], List[str]]:
     """A server with some of all; names of its experiments and models."""
     src = server()
-    make_everything(src.uri, "everything", deleted_models=True)
-    models = [Models(src, "first"), Models(src, "second")]
-    models[0].everything(mlflow3=True)
-    models[1].many(5, True, random.Random(1))
-    deleted = Source(src, "deleted")
-    deleted.run("in a deleted experiment")
-    deleted.rest.post("experiments/delete", {"experiment_id": deleted.id})
-    rest = RegistryRest(src.uri)
-    rest.post("runs/create", {"experiment_id": "0", "run_name": "of experiment 0", "start_time": 5})
-    prompts = Prompts(src.uri)
-    prompts.everything(PROMPT)
-    prompts.tag(PROMPT, "_mlflow_experiment_ids", f",{models[0].id},0,")
-    return src, ["everything", "first", "second", "deleted", "Default"], ["first", "second"]
+    return (src, *make_oddities(src))
 
 
 def run(run_script: Callable[..., Result], server: Server, *args: Any, status: int = 0) -> Counts:

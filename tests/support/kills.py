@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from uuid import uuid4
 
 from tests.support.compare import differences
@@ -33,11 +33,20 @@ class Moment:
         return f"{self.method} {self.path} {self.number}, {self.workers} workers"
 
 
-def run_killed(proxy: Proxy, command: Sequence[Any], method: str, path: str, number: int, when: str = "after") -> str:
+def run_killed(
+    proxy: Proxy,
+    command: Sequence[Any],
+    method: str,
+    path: str,
+    number: int,
+    when: str = "after",
+    env: Optional[Mapping[str, str]] = None,
+) -> str:
     """Run a script against a proxy and kill it at the n-th request that matches; later requests meet no fault.
 
     :param command: The script's name and its arguments.
     :param when: "after": the server has done it, and the reply has not arrived; "before": the server knows nothing.
+    :param env: More environment variables of the script.
     :return: Empty, or that the kill met no living process.
     """
     process: Any = None
@@ -49,7 +58,7 @@ def run_killed(proxy: Proxy, command: Sequence[Any], method: str, path: str, num
         process.wait()
 
     fault = proxy.on(method, path, number=number, **{when: kill})
-    process = start_script(*command, env={"MLFLOW_TRACKING_URI": proxy.uri})
+    process = start_script(*command, env={"MLFLOW_TRACKING_URI": proxy.uri, **(env or {})})
     stdout, _ = process.communicate(timeout=300)
     proxy.clear()
     if (fault.hits, alive, process.returncode) != (1, [True], -signal.SIGKILL):

@@ -16,39 +16,17 @@ from tests.support.servers import Server
 MLMODEL = "run_id: {run_id}\nmodel_id: {model_id}\nflavors:\n  python_function:\n    loader_module: x\n"
 
 
-class Models(Source):
-    """An experiment with runs and logged models, and registered models made from them."""
+class Registered:
+    """A registered model in the making."""
 
-    def __init__(self, server: Server, name: str) -> None:
-        """Make an experiment of that name, and a registered model of the same."""
-        super().__init__(server, name)
-        self.registry = RegistryRest(server.uri)
-        self.create_model(name)
+    def __init__(self, uri: str, name: str, **fields: Any) -> None:
+        """Make a registered model of that name."""
+        self.registry, self.name = RegistryRest(uri), name
+        self.create_model(name, **fields)
 
     def create_model(self, name: str, **fields: Any) -> None:
         """Make a registered model."""
         self.registry.post("registered-models/create", {"name": name, **fields})
-
-    def run_with_model(self, *paths: str, name: str = "trained") -> str:
-        """A run with a model of MLflow 2 below each path; an empty path is its artifact root."""
-        run_id = self.run(name)
-        for path in paths:
-            start = f"{path}/" if path else ""
-            self.put(run_id, start + "MLmodel", MLMODEL.format(run_id=run_id, model_id="").encode())
-            self.put(run_id, start + "data/model.bin", f"{run_id} {path}".encode())
-        return run_id
-
-    def logged(self, run_id: str, name: str) -> str:
-        """A logged model with files."""
-        model_id = self.model(run_id, name)
-        root = self.rest.logged_model(model_id)["info"]["artifact_uri"]
-        self.rest.put_file(root, "MLmodel", MLMODEL.format(run_id=run_id, model_id=model_id).encode())
-        self.rest.put_file(root, "data/model.bin", model_id.encode())
-        return model_id
-
-    def root(self, run_id: str) -> str:
-        """The artifact root of a run."""
-        return str(self.rest.run(run_id)["info"]["artifact_uri"])
 
     def version(self, source: str, run_id: str = "", model_id: str = "", *, of: str = "", **fields: Any) -> str:
         """A version of the model; its number."""
@@ -73,6 +51,36 @@ class Models(Source):
     def set_tag(self, number: str, key: str, value: str) -> None:
         """Set a tag of a version."""
         self.registry.post("model-versions/set-tag", {"name": self.name, "version": number, "key": key, "value": value})
+
+
+class Models(Source, Registered):
+    """An experiment with runs and logged models, and registered models made from them."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        """Make an experiment of that name, and a registered model of the same."""
+        Source.__init__(self, server, name)
+        Registered.__init__(self, server.uri, name)
+
+    def run_with_model(self, *paths: str, name: str = "trained") -> str:
+        """A run with a model of MLflow 2 below each path; an empty path is its artifact root."""
+        run_id = self.run(name)
+        for path in paths:
+            start = f"{path}/" if path else ""
+            self.put(run_id, start + "MLmodel", MLMODEL.format(run_id=run_id, model_id="").encode())
+            self.put(run_id, start + "data/model.bin", f"{run_id} {path}".encode())
+        return run_id
+
+    def logged(self, run_id: str, name: str) -> str:
+        """A logged model with files."""
+        model_id = self.model(run_id, name)
+        root = self.rest.logged_model(model_id)["info"]["artifact_uri"]
+        self.rest.put_file(root, "MLmodel", MLMODEL.format(run_id=run_id, model_id=model_id).encode())
+        self.rest.put_file(root, "data/model.bin", model_id.encode())
+        return model_id
+
+    def root(self, run_id: str) -> str:
+        """The artifact root of a run."""
+        return str(self.rest.run(run_id)["info"]["artifact_uri"])
 
     def everything(self, mlflow3: bool) -> Dict[str, str]:
         """Versions of all kinds, with gaps; their numbers by kind."""
