@@ -143,12 +143,14 @@ class ModelImporter:
 
     def _look(self, existed: bool) -> None:
         """Read what the destination has, once."""
+        if self._looked:
+            return
         earlier = list(self._id_map.entries("logged_model", self._experiment_id))
         self.ids.update((entry["src_id"], entry["dst_id"]) for entry in earlier)
-        if self._looked or not existed or not (self._sources or earlier):
-            return
+        if existed and not (self._sources or earlier):
+            return  # only if there is something to be looked for
         self._looked = True
-        for page in self._tracking.search_logged_models([self._experiment_id]):
+        for page in self._tracking.search_logged_models([self._experiment_id]) if existed else ():
             for model in page:
                 self._remember(flat(model))
         # a copy beside it is not what others mean
