@@ -344,8 +344,7 @@ def test_what_is_refused(
             "--dst-workspace", "x1")  # fmt: skip
     refused("so it takes one, and 3 are meant", *copy(src.uri, src_server.uri, "--workspaces", "all"))
     refused("the same workspace 'team-a'", *copy(src.uri, src.uri, "--workspaces", "team-a"))
-    refused("must be on its server", *copy(src.uri, dst.uri, "--experiments", "x", "--dst-workspace", "default"),
-            "--dst-registry-uri", src_server.uri)  # fmt: skip
+    refused("must be on its server", *load, plain_out, "--dst-workspace", "default", "--registry-uri", src.uri, **with_)
     refused("has no workspace 'nope'", "export-experiment", "--experiment", SAME, "--output-dir", tmp_path / "new",
             MLFLOW_TRACKING_URI=src.uri, MLFLOW_WORKSPACE="nope")  # fmt: skip
     refused("has no workspaces, and 'nope' is asked for", "export-experiment", "--experiment", "x", "--output-dir",
