@@ -1,4 +1,4 @@
-# make env, demo, test, test-fast, lint, bench, prove-tracking, prove-registry, prove-servers; tests/README.md explains the tests.
+# make env, demo, test, test-all, test-fast, lint, bench, prove-tracking, prove-registry, prove-servers; tests/README.md explains the tests.
 # PYTHON makes the virtual environment .venv. The newest MLflow decides how old it may be; the package itself needs 3.8.
 PYTHON ?= python3
 # processes of pytest: one a core, 2 at least because tests mostly wait for servers
@@ -13,12 +13,13 @@ OTHER_PYTHON := .envs/python3.8 .envs/python3.13
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help env envs demo test test-fast lint bench prove-tracking prove-registry prove-servers clean FORCE
+.PHONY: help env envs demo test test-all test-fast lint bench prove-tracking prove-registry prove-servers clean FORCE
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo            an experiment moves from one server on this machine to another"
-	@echo "make test            all tests that this machine can run"
+	@echo "make test            the tests that this machine can run, but for the slowest"
+	@echo "make test-all        these too"
 	@echo "make test-fast       the tests without servers"
 	@echo "make lint            ruff and mypy"
 	@echo "make bench           our speed beside the server's own ceiling"
@@ -54,6 +55,9 @@ demo: env
 
 test: env envs
 	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
+
+test-all: PYTEST_ARGS += -m ""
+test-all: test
 
 test-fast: env
 	$(PYTEST) -q tests/unit $(PYTEST_ARGS)

@@ -89,6 +89,7 @@ def test_build_makes_the_same_wheel(clone: Path, wheel: Path, tmp_path: Path) ->
         assert sorted(one.namelist()) == sorted(other.namelist())
 
 
+@pytest.mark.slow
 def test_installed_alone(wheel: Path, tmp_path: Path) -> None:
     assert _run([sys.executable, "-m", "venv", "env"], tmp_path).returncode == 0
     binaries = tmp_path / "env" / "bin"

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.bench import export_all, import_all
 from benchmarks.make_data import SIZES, make
 from tests.support.compare import assert_same
@@ -35,6 +37,7 @@ def test_requests(src_server: Server, dst_server: Server, tmp_path: Path, experi
     assert_same((src_server.uri, names[0]), (dst_server.uri, names[0]))
 
 
+@pytest.mark.slow
 def test_memory(src_server: Server, dst_server: Server, tmp_path: Path, experiment_name: str) -> None:
     """Many points of one run are never all in memory; `make prove-tracking` has many runs, and an old server, too."""
     names = make(src_server.uri, "long", prefix=experiment_name, **LONG)

@@ -152,11 +152,11 @@ def _change(source: Source, plain: str, deleted: str) -> None:
     [
         ("*/runs/log-batch", 1, False),
         ("*/runs/restore", 1, False),
-        ("*/runs/log-batch", 2, False),
+        pytest.param("*/runs/log-batch", 2, False, marks=pytest.mark.slow),
         ("*/runs/delete", 1, False),
-        ("*/experiments/restore", 1, True),
+        pytest.param("*/experiments/restore", 1, True, marks=pytest.mark.slow),
         ("*/experiments/delete", 1, True),
-        ("*/runs/restore", -1, True),
+        pytest.param("*/runs/restore", -1, True, marks=pytest.mark.slow),
     ],
 )
 def test_killed_while_it_changes_runs(

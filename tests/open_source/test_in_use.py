@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any, Dict, List, Set
 
+import pytest
+
 from benchmarks.make_data import create_run, end_run, log_metrics
 from tests.support.compare import assert_same
 from tests.support.moves import At, Moves, Source, point, runs_of
@@ -48,6 +50,7 @@ class User:
                     self.deleted.add(run_id)
 
 
+@pytest.mark.slow
 def test_source_in_use(moves: Moves, source: Source) -> None:
     """More runs than a page of the listing, and of each page a part changes while the next is asked for."""
     ids = source.rest.map(

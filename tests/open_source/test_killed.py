@@ -20,6 +20,7 @@ def kills(moves: Moves, experiment_name: str, tmp_path: Path) -> Iterator[Kills]
     yield Kills((moves.src.uri, experiment_name), directory, moves.dst.uri, tmp_path / "reports")
 
 
+@pytest.mark.slow
 def test_killed_anywhere(kills: Kills) -> None:
     """Right after each kind of write that most matters, before its reply; `make prove-tracking` has all and more."""
     kinds = {"create", "log-batch", "log-inputs", "outputs", "update", "logged-models", "params", "set-tag"}

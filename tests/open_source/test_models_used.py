@@ -82,6 +82,7 @@ def used(src_server: Server) -> Tuple[str, Dict[str, List[float]]]:
     return name, predictions(src_server, name)
 
 
+@pytest.mark.slow
 def test_models_predict_the_same(moves: ModelMoves, used: Tuple[str, Dict[str, List[float]]]) -> None:
     """Three models of one run, by their numbers and by alias."""
     name, before = used
@@ -92,6 +93,7 @@ def test_models_predict_the_same(moves: ModelMoves, used: Tuple[str, Dict[str, L
     assert predictions(moves.dst, name) == before
 
 
+@pytest.mark.slow
 def test_models_of_mlflow_2_predict_the_same(
     run_script: Callable[..., Result], server_29: Server, dst_server: Server, tmp_path: Path
 ) -> None:

@@ -65,7 +65,7 @@ def run(command: Any, *args: Any) -> int:
     return int(ended.value.code or 0)
 
 
-@pytest.mark.parametrize("name", ["copy-experiment", "copy-all"])
+@pytest.mark.parametrize("name", [pytest.param("copy-experiment", marks=pytest.mark.slow), "copy-all"])
 def test_few_lie_in_between(name: str, source: Source, dst_server: Server, seen: List[int], tmp_path: Path) -> None:
     both = ("--src-mlflow-uri", source.server.uri, "--dst-mlflow-uri", dst_server.uri, "--report-dir", tmp_path)
     if name == "copy-all":
@@ -89,6 +89,7 @@ def test_few_lie_in_between(name: str, source: Source, dst_server: Server, seen:
     assert differences((source.server.uri, source.name), (dst_server.uri, new_name)) == []
 
 
+@pytest.mark.slow
 def test_what_an_earlier_copy_left_in_a_temporary_directory(
     source: Source, dst_server: Server, seen: List[int], tmp_path: Path
 ) -> None:

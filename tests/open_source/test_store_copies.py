@@ -187,6 +187,7 @@ def test_store_copies(copying: Copying, made: Source, buckets: Tuple[Bucket, Buc
     assert before == {key: item["LastModified"] for key, item in buckets[1].objects().items()}
 
 
+@pytest.mark.slow
 def test_changes(copying: Copying, made: Source, buckets: Tuple[Bucket, Bucket]) -> None:
     """What has changed at the source is copied again: of another size at once, of the same with what shows it."""
     run_id, model_id = fill(made)
@@ -223,6 +224,7 @@ def test_refused_copies(copying: Copying, made: Source, buckets: Tuple[Bucket, B
     assert copying.experiment(made.name, to, "--temp-dir", tmp_path / "way") == each("unchanged")
 
 
+@pytest.mark.slow
 def test_no_right_to_read(copying: Copying, made: Source, buckets: Tuple[Bucket, Bucket]) -> None:
     """Where the store can't be asked about a file, it is read in the usual way, which says what is wrong with it."""
     run_id, model_id = fill(made)
@@ -235,6 +237,7 @@ def test_no_right_to_read(copying: Copying, made: Source, buckets: Tuple[Bucket,
     check_files(copying, buckets, run_id, model_id)
 
 
+@pytest.mark.slow
 def test_other_stores(
     copying: Copying, made: Source, buckets: Tuple[Bucket, Bucket], dst_server: Server, tmp_path: Path
 ) -> None:
@@ -327,6 +330,7 @@ def new_versions(copying: Copying, name: str) -> Dict[str, Json]:
     return {version["version"]: version for version in RegistryRest(copying.dst.uri).versions(name)}
 
 
+@pytest.mark.slow
 def test_versions(copying: Copying, versions: Models, buckets: Tuple[Bucket, Bucket]) -> None:
     """The model of a version without a run is copied by the store too, into a run made for it; and may be skipped."""
     name = versions.name
@@ -358,6 +362,7 @@ def test_versions(copying: Copying, versions: Models, buckets: Tuple[Bucket, Buc
     copying("verify-migration", "--models", name, "--depth", "full")
 
 
+@pytest.mark.slow
 def test_reference(copying: Copying, versions: Models, buckets: Tuple[Bucket, Bucket]) -> None:
     """A version whose model nothing brings keeps its place in the store; what comes with a run comes as ever."""
     name = versions.name

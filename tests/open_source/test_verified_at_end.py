@@ -86,6 +86,7 @@ def test_copy_all(models: Models, dst_server: Server, run_script: Callable[..., 
         assert verification["counts"].get("run") is None, "runs that were not asked for are not compared"
 
 
+@pytest.mark.slow
 def test_import_all(models: Models, dst_server: Server, run_script: Callable[..., Result], tmp_path: Path) -> None:
     directory = tmp_path / "out"
     script = {"env": {"MLFLOW_TRACKING_URI": models.server.uri}}
@@ -103,6 +104,7 @@ def test_import_all(models: Models, dst_server: Server, run_script: Callable[...
     run_script(*load, env={"MLFLOW_TRACKING_URI": dst_server.uri})
 
 
+@pytest.mark.slow
 def test_a_destination_that_goes_away_then(
     models: Models, dst_server: Server, run_script: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ def verify(run_script: Callable[..., Result], tmp_path: Path) -> Callable[..., s
     return run
 
 
+@pytest.mark.slow
 def test_all_workspaces_go_through_a_directory(
     src: Server, dst: Server, script: Callable[..., Counts], verify: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_all_workspaces_go_through_a_directory(
     verify("--input-dir", out)
 
 
+@pytest.mark.slow
 def test_what_differs_in_one_workspace_is_found(
     src: Server, dst: Server, script: Callable[..., Counts], verify: Callable[..., str], workspace: str, tmp_path: Path
 ) -> None:
@@ -243,6 +245,7 @@ def test_workspaces_are_copied_and_renamed(
     assert f"registered_model {SAME} in team-b: missing" in verify(*both, status=1)
 
 
+@pytest.mark.slow
 def test_servers_go_into_workspaces_of_one(
     src_server: Server, dst_server: Server, dst: Server, script: Callable[..., Counts], verify: Callable[..., str],
     experiment_name: str, tmp_path: Path,
@@ -273,6 +276,7 @@ def test_servers_go_into_workspaces_of_one(
     assert "workspace nope: missing" in verify(*missing, status=1)
 
 
+@pytest.mark.slow
 def test_one_workspace_goes_to_a_server_without(
     src: Server, dst_server: Server, script: Callable[..., Counts], verify: Callable[..., str], workspace: str,
     experiment_name: str, tmp_path: Path,
