@@ -84,8 +84,9 @@ class ExperimentImporter:
         if not directory.exists(EXPERIMENT_FILE):
             raise BadInput(f"{directory.path} holds no whole export of an experiment: there is no {EXPERIMENT_FILE}.")
         doc = read_experiment(directory)
+        found = run_dirs(directory), logged_model_dirs(directory)  # what can't be read shows before anything is made
         part = self.begin(doc["experiment"])
-        part.found = run_dirs(directory), logged_model_dirs(directory)
+        part.found = found
         tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in part.found[0]})
         part.models.left_out = set(doc["left_out_models"])
         return part
