@@ -241,6 +241,7 @@ def test_a_server_that_does_not_start(tmp_path, monkeypatch):
     assert "NoSuchPool" in describe(caught.value)
 
 
+@pytest.mark.slow
 def test_dry_runs_into_a_local_store(src_server, experiment_name, tmp_path, run_script):
     """What would be done is told; the store is neither made nor changed."""
     source = Source(src_server, experiment_name)
