@@ -145,15 +145,14 @@ def test_artifacts_that_the_source_has_lost_stay(source: Source, moves: Moves) -
     assert_same((moves.src.uri, source.name), (moves.dst.uri, source.name))
 
 
-def test_a_copy_tells_what_its_directory_keeps(source: Source, moves: Moves) -> None:
-    """With a --temp-dir that is used again."""
+def test_a_copy_keeps_what_the_source_has_lost(source: Source, moves: Moves) -> None:
+    """At the destination, and says so; its directory has no artifacts."""
     ids = small(source)
     moves.copy(source.name, source.name, "--temp-dir", moves.home / "way")
+    assert not list((moves.home / "way").rglob("*.txt"))
     source.rest.delete_file(source.rest.run(ids["parent"])["info"]["artifact_uri"], "b.txt")
-    names = ("--experiment", source.name, "--experiment-name", source.name, "--temp-dir", moves.home / "way")
-    both = ("--src-mlflow-uri", moves.src.uri, "--dst-mlflow-uri", moves.dst.uri, "--report-dir", moves.report)
-    done = moves.script("copy-experiment", *names, *both)
-    assert "Kept: 1 artifacts that the source no longer has" in done.stdout
+    moves.copy(source.name, source.name, "--temp-dir", moves.home / "way")
+    assert "b.txt" in moves.reason(ids["parent"])
     assert "b.txt" in Rest(moves.dst.uri).run_files(id_map(moves.report)[ids["parent"]])
 
 

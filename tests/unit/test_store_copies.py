@@ -159,6 +159,7 @@ class Client:
 @pytest.mark.parametrize(("size", "threads"), [(5, False), (6 * 2**30, True)])
 def test_s3(size: int, threads: bool) -> None:
     """The managed copy is used: it copies what is above 5 GB in parts. What is asked of uploads is asked of copies."""
+    pytest.importorskip("boto3")
     client = Client()
     s3 = store_copies._S3(client)
     assert s3.look(("a", "k")) == (5, "e")
