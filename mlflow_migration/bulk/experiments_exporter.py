@@ -12,7 +12,7 @@ from mlflow_migration.common.io_utils import envelope, get_mlflow
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import holds, read_experiments
 from mlflow_migration.common.selection import ALL
-from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
+from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE, ExperimentExporter
 from mlflow_migration.experiment.export_experiment import export_found
 from mlflow_migration.experiment.run_listing import Selection
 from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODELS, export_one, read_model
@@ -121,42 +121,44 @@ def export_experiments_of(
     if not job.dry_run:
         directory.make()
 
-    def export(item: Wanted) -> RunExporter:
+    def export(item: Wanted) -> ExperimentExporter:
         start = time.monotonic()
         experiment_id = item.experiment["experiment_id"]
         place = directory.sub(safe_name(experiment_id))
-        runs = export_found(tracking, job, item.experiment, place, options, item.selection, item.linked, ids)
+        exporter = export_found(tracking, job, item.experiment, place, options, item.selection, item.linked, ids)
         took[experiment_id] = round(time.monotonic() - start, 3)
-        return runs
+        return exporter
 
     exported: Dict[str, RunExporter] = {}
+    taken: Set[str] = set()
+    foreign: Set[str] = set()
     failed: List[Json] = []
     for outcome in job.executor.imap(export, wanted, window=AT_ONCE):
         experiment = outcome.item.experiment
         if outcome.error is None:
-            exported[experiment["experiment_id"]] = outcome.get()
+            exported[experiment["experiment_id"]] = outcome.get().runs
+            taken |= outcome.get().models.ids
+            foreign.update(outcome.get().models.foreign)
         else:
             failed.append(experiment)
             job.failed("experiment", experiment["experiment_id"], outcome.error, name=experiment["name"])
-    rest = export_rest(tracking, job, directory, options, list(exported.values()))
+    rest = export_rest(tracking, job, directory, options, foreign - taken)
     if not job.dry_run:
         _write(tracking, directory, [item.experiment for item in wanted], failed, exported, took, options, script)
-    taken = {model_id for runs in exported.values() for model_id in runs.exported_models}
     return Exported(exported, taken.union(rest))
 
 
 def export_rest(
-    tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any], exported: Sequence[RunExporter]
+    tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any], model_ids: AbstractSet[str]
 ) -> Dict[str, str]:
     """Export logged models that runs of other experiments link to, and that their own experiment has not taken.
 
     :param directory: The one with the experiments.
     :param options: Those of the command.
-    :param exported: The exporters of the experiments.
+    :param model_ids: Their ids.
     :return: Ids of their experiments by id of the logged model.
     """
-    taken = {model_id for runs in exported for model_id in runs.exported_models}
-    rest = sorted({model_id for runs in exported for model_id in runs.foreign_models} - taken)
+    rest = sorted(model_ids)
     settings = settings_of(options).for_models("export_experiments.py")
 
     def export(model_id: str) -> str:

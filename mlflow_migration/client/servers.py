@@ -136,6 +136,31 @@ def open_registry(
         yield Registry(tracking if server.identity == tracking.identity else server, tracking)
 
 
+@contextmanager
+def open_both(
+    uri: Optional[str],
+    registry_uri: Optional[str],
+    side: str,
+    *,
+    two_sided: bool = False,
+    workers: int = 8,
+    mlflow_client: Any = None,
+    dry_run: bool = False,
+    workspace: Optional[str] = None,
+) -> Iterator[Tuple[Tracking, Registry]]:
+    """Give the tracking server of one side of a command, and the model registry that belongs to it.
+
+    Parameters as of :func:`open_tracking` and :func:`open_registry`.
+    """
+    with open_tracking(
+        uri, side, two_sided=two_sided, workers=workers, mlflow_client=mlflow_client, dry_run=dry_run,
+        workspace=workspace,
+    ) as tracking, open_registry(
+        tracking, registry_uri, side, two_sided=two_sided, workers=workers, dry_run=dry_run, workspace=workspace
+    ) as registry:  # fmt: skip
+        yield tracking, registry
+
+
 def with_client(value: Any, mlflow_client: Any, default: Any) -> Tuple[Any, Any]:
     """Return a parameter and the client, for callers of today's tools: one has a client where the other has the former.
 

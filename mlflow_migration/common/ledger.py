@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.jsonl"
 STATUSES = ("copied", "updated", "unchanged", "incomplete", "skipped", "differs", "failed")
+RESULTS = ("same", "missing", "extra", "differs", "error")
+"""How an object may come out of a verification."""
+NOT_THE_SAME = ("missing", "differs", "error")
+"""Those that make it fail."""
 _WHOLE = ("copied", "updated", "unchanged")
 _EXPLAINED = {"failed": "Not whole", "incomplete": "Not whole", "differs": "Left alone"}
 _SIDES = {"read": "From", "write": "To"}
@@ -69,7 +73,7 @@ class Ledger:
         self._losses: Counter[str] = Counter()
         self._phase = ""
         self._by_wholes = False
-        self._began = self._told = time.monotonic()
+        self._began = self._progressed = time.monotonic()
         self._lock = threading.Lock()
         self._file: Optional[AppendLog] = None
         if directory is None:
@@ -320,9 +324,9 @@ class Ledger:
     def _progress(self) -> None:
         # ever more seldom, so that a day has not many more lines than an hour
         now = time.monotonic()
-        if self._file is None or now - self._told < max(_SECONDS_BETWEEN_PROGRESS, (now - self._began) / 100):
+        if self._file is None or now - self._progressed < max(_SECONDS_BETWEEN_PROGRESS, (now - self._began) / 100):
             return
-        self._told = now
+        self._progressed = now
         done = {kind: sum(of_kind.values()) for kind, of_kind in self.counts.items()}
         amounts = {"found": dict(self._expected), "done": done, "carried": dict(self._amounts)}
         self._write({"event": "progress", "time": _now(), **amounts})
@@ -336,31 +340,27 @@ class Ledger:
             self._file.write(_plain(line))
 
 
-class PartLedger(Ledger):
-    """The ledger of a part of the work, such as a workspace: counts what is recorded there, and passes all on.
+class PassingLedger(Ledger):
+    """The ledger of something within the work of a command: passes on to the ledger of the whole.
 
     :param whole: The ledger of the whole.
-    :param about: What each record gets besides, to tell the part.
     """
 
-    def __init__(self, whole: Ledger, **about: str) -> None:
+    def __init__(self, whole: Ledger) -> None:
         super().__init__(None, whole.command, {}, accept_loss=whole._accepted)
-        self._whole, self.about = whole, about
+        self._whole = whole
 
     def record(self, kind: str, status: str, src_id: Optional[str] = None, **details: Any) -> None:
-        """Record for the whole, with what tells the part."""
-        super().record(kind, status, src_id, **details)
-        self._whole.record(kind, status, src_id, **{**details, **self.about})
+        """Record for the whole."""
+        self._whole.record(kind, status, src_id, **details)
 
     def note(self, text: str, **details: Any) -> None:
-        """Note for the whole, where another part has not done so."""
-        if redact(text) not in self._whole.notes:
-            self._whole.note(text, **details, **self.about)
+        """Note for the whole."""
+        self._whole.note(text, **details)
 
     def server(self, action: str, uri: str) -> None:
-        """Write for the whole which server this is, where another part has not done so."""
-        if self._whole._servers.get(action) != redact(uri):
-            self._whole.server(action, uri)
+        """Write for the whole which server this is."""
+        self._whole.server(action, uri)
 
     def expect(self, kind: str, n: int) -> None:
         """Expect for the whole."""
@@ -373,6 +373,33 @@ class PartLedger(Ledger):
     def phase(self, name: str, *, whole: bool = False) -> None:
         """Begin a part of the whole's work."""
         self._whole.phase(name, whole=whole)
+
+
+class PartLedger(PassingLedger):
+    """The ledger of a part of the work, such as a workspace: also counts what is recorded there.
+
+    :param whole: The ledger of the whole.
+    :param about: What each record gets besides, to tell the part.
+    """
+
+    def __init__(self, whole: Ledger, **about: str) -> None:
+        super().__init__(whole)
+        self.about = about
+
+    def record(self, kind: str, status: str, src_id: Optional[str] = None, **details: Any) -> None:
+        """Record for the whole, with what tells the part."""
+        Ledger.record(self, kind, status, src_id, **details)
+        super().record(kind, status, src_id, **{**details, **self.about})
+
+    def note(self, text: str, **details: Any) -> None:
+        """Note for the whole, where another part has not done so."""
+        if redact(text) not in self._whole.notes:
+            super().note(text, **details, **self.about)
+
+    def server(self, action: str, uri: str) -> None:
+        """Write for the whole which server this is, where another part has not done so."""
+        if self._whole._servers.get(action) != redact(uri):
+            super().server(action, uri)
 
 
 def _explain(

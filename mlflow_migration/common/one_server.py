@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Callable, ContextManager, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.client.registry import Registry
-from mlflow_migration.client.servers import open_registry, open_tracking, open_whole
+from mlflow_migration.client.servers import open_both, open_tracking, open_whole
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
@@ -229,28 +229,18 @@ def _job(directory: ExportDir, name: str, options: Mapping[str, Any], title: str
 def _servers(
     options: Mapping[str, Any], side: str, dry_run: bool, mlflow_client: Any, with_registry: bool, workspace: str = ""
 ) -> Iterator[Tuple[Tracking, Registry]]:
-    named = workspace or None
-    workers = int(options.get("workers") or 8)
-    dry_run = dry_run and side == "dst"
-    with ExitStack() as stack:
-        tracking = stack.enter_context(
-            open_tracking(
-                options.get("tracking_uri"),
-                side,
-                workers=workers,
-                mlflow_client=mlflow_client,
-                dry_run=dry_run,
-                workspace=named,
-            )  # fmt: skip
-        )
-        registry = Registry(tracking, tracking)
-        if with_registry:
-            registry = stack.enter_context(
-                open_registry(
-                    tracking, options.get("registry_uri"), side, workers=workers, dry_run=dry_run, workspace=named
-                )
-            )
-        yield tracking, registry
+    how: Dict[str, Any] = {
+        "workers": int(options.get("workers") or 8),
+        "mlflow_client": mlflow_client,
+        "dry_run": dry_run and side == "dst",
+        "workspace": workspace or None,
+    }
+    if with_registry:
+        with open_both(options.get("tracking_uri"), options.get("registry_uri"), side, **how) as sides:
+            yield sides
+        return
+    with open_tracking(options.get("tracking_uri"), side, **how) as tracking:
+        yield tracking, Registry(tracking, tracking)
 
 
 def _check(job: Job, sides: Tuple[Tracking, Registry], options: Mapping[str, Any], action: str) -> None:

@@ -14,7 +14,7 @@ from mlflow_migration.client.errors import BadInput
 from mlflow_migration.common.append_log import stored_lines
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import write_document
-from mlflow_migration.common.ledger import LEDGER_FILE, STATUSES, printable
+from mlflow_migration.common.ledger import LEDGER_FILE, NOT_THE_SAME, STATUSES, printable
 from mlflow_migration.common.options import parse_time
 
 Json = Dict[str, Any]
@@ -122,10 +122,10 @@ class _Run:
         for of_kind in self.counts.values():
             total.update(of_kind)
         stopped = _text(self.end.get("stopped")) or None
-        outcome = _outcome(self.end, stopped)
+        outcome, verification = _outcome(self.end, stopped), _verification(self.end)
         return {
             "outcome": outcome,
-            "sentence": _sentence(outcome, total, stopped, _verification(self.end)),
+            "sentence": _sentence(outcome, total, stopped, verification),
             "what_to_do": _REMEDIES[outcome],
             "exit_status": _status(self.end),
             **_times(self.start, self.end),
@@ -136,7 +136,7 @@ class _Run:
             "stopped": stopped,
             "unreconciled": [_text(text) for text in _list(self.end.get("unreconciled"))],
             "counts": {kind: {s: n[s] for s in STATUSES if n[s]} for kind, n in sorted(self.counts.items())},
-            "verification": _verification(self.end),
+            "verification": verification,
             "found": self.found,
             "carried": self.carried,
             "losses": [
@@ -264,7 +264,7 @@ def _sentence(outcome: str, total: "Counter[str]", stopped: Optional[str], verif
     if outcome == "not ended":
         return f"The command has not come to its end; so far there are {objects}."
     counts = (verification or {}).get("counts", {}).values()
-    found = sum(of_kind.get(result, 0) for of_kind in counts for result in ("missing", "differs", "error"))
+    found = sum(of_kind.get(result, 0) for of_kind in counts for result in NOT_THE_SAME)
     bad = [f"the verification found {found:,} that {'is' if found == 1 else 'are'} not the same"] if found else []
     bad += [f"{total['failed']:,} failed"] if total["failed"] else []
     bad += [f"{total['incomplete']:,} {'is' if total['incomplete'] == 1 else 'are'} incomplete"] * bool(

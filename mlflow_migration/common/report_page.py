@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
-from mlflow_migration.common.ledger import STATUSES
+from mlflow_migration.common.ledger import RESULTS, STATUSES
 from mlflow_migration.common.progress import duration
 
 Json = Dict[str, Any]
@@ -24,7 +24,6 @@ _RATES = (
     ("bytes", "Bytes of artifacts a second"),
     ("points", "Metric points a second"),
 )
-_COMPARED = ("compared", "same", "missing", "extra", "differs", "error")
 _IDS = ("id at the source", "id at the destination")
 _LONG = ("name", "reason", *_IDS)
 _FIXED = (
@@ -186,9 +185,8 @@ def _verification(report: Json) -> str:
     found = report["verification"]
     if found is None:
         return ""
-    results = _COMPARED[1:]
     rows = [
-        [_cell(_words(kind)), _number(sum(counts.values()))] + [_number(counts.get(result, 0)) for result in results]
+        [_cell(_words(kind)), _number(sum(counts.values()))] + [_number(counts.get(result, 0)) for result in RESULTS]
         for kind, counts in found["counts"].items()
     ]
     left_out = [
@@ -196,7 +194,7 @@ def _verification(report: Json) -> str:
         for item in found["left_out"]
     ]
     caption = f"Both sides compared at depth {found['depth']}; verification.jsonl names what is not the same."
-    return "<h2>Verification</h2>" + _table(caption, ["kind", "compared", *results], rows) + "".join(left_out)
+    return "<h2>Verification</h2>" + _table(caption, ["kind", "compared", *RESULTS], rows) + "".join(left_out)
 
 
 def _phases(report: Json) -> str:
@@ -257,7 +255,7 @@ def _earlier(report: Json) -> str:
 def _table(
     caption: str, heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, search: bool = False, numbers: bool = False
 ) -> str:
-    numeric = {"found", *STATUSES} if numbers else {"objects", "size", "accepted", *_COMPARED}
+    numeric = {"found", *STATUSES} if numbers else {"objects", "size", "accepted", "compared", *RESULTS}
     classes = [' class="number"' if head in numeric else ' class="text"' if head in _LONG else "" for head in heads]
     top = "".join(f'<th scope="col"{of}>{escape(head)}</th>' for of, head in zip(classes, heads))
     lines: List[str] = []

@@ -68,8 +68,7 @@ class Uploads:
         self._store, self._job = store, job
         self._texts: Dict[str, bytes] = {}
         self._bad: Dict[str, Exception] = {}
-        self._left: Dict[str, str] = {}
-        self._hashes: Dict[str, Dict[str, Any]] = {}  # records that lack one
+        self._left: Dict[str, Dict[str, Any]] = {}  # records of what a copy has left at the source
         self.sizes: Dict[str, int] = {}
         """Sizes in bytes that the files will have at the destination."""
 
@@ -94,8 +93,7 @@ class Uploads:
         """
         self._source, self._folder = source, folder
         self.sizes = {file["path"]: file["size"] for file in files}
-        self._left = {file["path"]: file[LEFT_AT] for file in files if LEFT_AT in file}
-        self._hashes = {file["path"]: file for file in files if LEFT_AT in file and "etag" not in file}
+        self._left = {file["path"]: file for file in files if LEFT_AT in file}
         for path in self.sizes.keys() - self._left.keys():
             if not is_mlmodel(path):
                 continue
@@ -185,7 +183,7 @@ class Uploads:
         self._check(path)
         if path in self._left and self._job.copies is not None:
             self._job.copies.bring(
-                self._left[path], self._store, path, self.sizes[path], lambda: self._carry(path)
+                self._left[path][LEFT_AT], self._store, path, self.sizes[path], lambda: self._carry(path)
             )  # fmt: skip
         else:
             self._store.write(path, lambda: self._open(path), self.sizes[path])
@@ -195,7 +193,7 @@ class Uploads:
     def _where_left(self, path: str) -> Store:
         if self._job.copies is None:
             raise BadDirectory(f"{path} is not in the directory: a copy has left it at the source")
-        return self._job.copies.source(self._left[path])
+        return self._job.copies.source(self._left[path][LEFT_AT])
 
     def _carry(self, path: str) -> None:
         """Bring a file that was left at the source here, and on from here."""
@@ -203,8 +201,8 @@ class Uploads:
         try:
             found = download(self._where_left(path), path, self._source, name)
             self.sizes[path] = found["size"]
-            if path in self._hashes:
-                self._hashes[path]["sha256"] = found["sha256"]
+            if "etag" not in self._left[path]:
+                self._left[path]["sha256"] = found["sha256"]
             self._store.write(path, lambda: self._source.open_read(name), self.sizes[path])
         finally:
             self._source.remove(name)

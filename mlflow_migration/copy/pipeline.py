@@ -78,9 +78,8 @@ def open_leg(
     :param elsewhere: Ids of experiments that are copied at the same time.
     :raises BadInput: Source and destination are the same, or the server refuses the filter of logged models.
     """
-    there = sides[1].experiment_by_name(name)
-    refuse_same(*sides, experiment["experiment_id"], (there or {}).get("experiment_id"))
     importer = ExperimentImporter(sides[1], jobs[1], import_settings(options), id_map, name)
+    refuse_same(*sides, experiment["experiment_id"], importer.experiment_id)
     importer.prepare()
     # all runs of a deleted experiment count as deleted
     deleted = experiment.get("lifecycle_stage") == "deleted" or options.get("export_deleted_runs")
@@ -112,7 +111,7 @@ class _Models:
         self._others: Dict[str, str] = {}  # experiments of models that are none of these
         self.used: Set[str] = set()
         """Ids of the models of experiments that are copied by others, that runs of these use."""
-        for experiment_id in experiment_ids if tracking.knows_logged_models() else ():
+        for experiment_id in experiment_ids:
             for page in tracking.search_logged_models([experiment_id]):
                 for model in page:
                     self._note(experiment_id, model)
@@ -126,18 +125,15 @@ class _Models:
         for run_id in self._needs[model_id]:
             self._of_run.setdefault(run_id, set()).add(model_id)
 
-    def ready(
-        self, experiment_id: str, run_ids: Sequence[str], links: Mapping[str, AbstractSet[str]]
-    ) -> Tuple[List[str], List[Json]]:
+    def ready(self, experiment_id: str, links: Mapping[str, AbstractSet[str]]) -> Tuple[List[str], List[Json]]:
         """Return which runs can go on, and the logged models that go with them: all that these need is there then.
 
         A model names the run that made it once and for all, and the metrics that it got in a run are written with that.
 
-        :param run_ids: Runs of an experiment that are exported.
-        :param links: Ids of the models that they have as inputs or outputs.
+        :param links: Ids of the models that runs of an experiment have as inputs or outputs, by ids of the runs.
         """
-        touched = {i: self._of_run.get(i, set()).union(links[i]) - self._gone for i in run_ids}
-        going = set(run_ids)
+        touched = {i: self._of_run.get(i, set()).union(found) - self._gone for i, found in links.items()}
+        going = set(links)
         while True:
             models = {model_id for run_id in going for model_id in touched[run_id]}
             stuck = {model_id for model_id in models if not self._can_go(model_id, experiment_id, going)}
@@ -146,13 +142,13 @@ class _Models:
                 break
             going -= waiting
         self._gone |= going | models
-        for run_id in set(run_ids) - going:
+        for run_id in links.keys() - going:
             self._waiting[run_id] = touched[run_id]
             used = set(filter(self._is_elsewhere, touched[run_id]))
             self.used |= used
             self._late.update([run_id] if used else ())
         docs = [json_codec.loads(zlib.decompress(self._packed.pop(model_id))) for model_id in sorted(models)]
-        return [run_id for run_id in run_ids if run_id in going], docs
+        return [run_id for run_id in links if run_id in going], docs
 
     def _can_go(self, model_id: str, experiment_id: str, going: Set[str]) -> bool:
         home, made_by = self._homes.get(model_id, ("", ""))
@@ -227,10 +223,11 @@ class Pipeline:
         """Copy the experiments, and record each object, but for what uses logged models that are copied by others."""
         models, legs = self._models, self.legs
         for leg in legs:
-            for run_ids in leg.exporter.groups():
+            for group in leg.exporter.groups():
                 batches = self._batches or self._begin()
-                ready, taken = models.ready(leg.experiment_id, run_ids, {i: self._links(leg, i) for i in run_ids})
-                leg.waiting += sorted(set(run_ids).difference(ready))
+                links = {i: _left_links(leg, i) if found is None else found for i, found in group.items()}
+                ready, taken = models.ready(leg.experiment_id, links)
+                leg.waiting += sorted(links.keys() - set(ready))
                 leg.exporter.models.export(taken)
                 there = [model["info"]["model_id"] for model in taken]
                 part = self._part(leg, ready, [model_id for model_id in there if model_id in leg.exporter.models.ids])
@@ -267,15 +264,6 @@ class Pipeline:
         for leg in self.legs:
             leg.importer.finish()
 
-    @staticmethod
-    def _links(leg: Leg, run_id: str) -> AbstractSet[str]:
-        """Return the ids of the logged models that a run has as inputs or outputs."""
-        links = leg.exporter.runs.links.pop(run_id, None)
-        place = leg.directory.sub(safe_name(run_id))
-        if links is None and place.exists(RUN_FILE):  # an earlier copy has left it there
-            return links_of(read_run(place))
-        return links or frozenset()
-
     def _part(self, leg: Leg, run_ids: Iterable[str], model_ids: Iterable[str]) -> Part:
         assert leg.part is not None
         leg.part.models.left_out = leg.exporter.models.left_out
@@ -286,11 +274,12 @@ class Pipeline:
     def _copy_rest(self, batches: Batches) -> None:
         """Copy what waited for others of these experiments."""
         before = {leg.experiment_id: set(leg.exporter.models.ids) for leg in self.legs}
+        taken, foreign = set(self.used), set()
         for leg in self.legs:
             leg.exporter.finish()
-            leg.exporter.runs.foreign_models = [i for i in leg.exporter.runs.foreign_models if i not in self.used]
-        exported = [leg.exporter.runs for leg in self.legs]
-        rest = export_rest(self._src, self._reads, self._place, self._options, exported)
+            taken |= leg.exporter.models.ids
+            foreign.update(leg.exporter.models.foreign)
+        rest = export_rest(self._src, self._reads, self._place, self._options, foreign - taken)
         late = self._models.late()
         parts: List[Part] = []
         for leg in self.legs:
@@ -309,6 +298,12 @@ class Pipeline:
                 self._reads.copies.forget(object_id)
             if not self._keep:
                 shutil.rmtree(directory.path, ignore_errors=True)
+
+
+def _left_links(leg: Leg, run_id: str) -> AbstractSet[str]:
+    """Return the ids of the logged models that a run has which an earlier copy has left; none if none has left it."""
+    place = leg.directory.sub(safe_name(run_id))
+    return links_of(read_run(place)) if place.exists(RUN_FILE) else frozenset()
 
 
 def _sorted_out(directory: ExportDir, ids: Iterable[str], file: str) -> Tuple[Found, List[str]]:

@@ -13,7 +13,7 @@ from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.ledger import Ledger, PassingLedger
 from mlflow_migration.common.rights import check_rights
 from mlflow_migration.common.session import report_dir, run_command
 from mlflow_migration.common.store_copies import StoreCopies
@@ -23,7 +23,7 @@ from mlflow_migration.common.workspaces import Pair, arrive, each_pair, paired_s
 T = TypeVar("T")
 
 
-class HalfLedger(Ledger):
+class HalfLedger(PassingLedger):
     """The ledger of one half of a copy: passes on to the ledger of the whole what the other half can't know.
 
     :param whole: The ledger of the copy.
@@ -32,26 +32,18 @@ class HalfLedger(Ledger):
     """
 
     def __init__(self, whole: Ledger, passes: Callable[[str, str], bool], expects: Callable[[str], bool]) -> None:
-        super().__init__(None, whole.command, {})
-        self._whole, self._passes, self._expects = whole, passes, expects
+        super().__init__(whole)
+        self._passes, self._expects = passes, expects
 
     def record(self, kind: str, status: str, src_id: Optional[str] = None, **details: Any) -> None:
         """Record for the whole, if it counts there."""
         if self._passes(kind, status):
-            self._whole.record(kind, status, src_id, **details)
+            super().record(kind, status, src_id, **details)
 
     def add(self, **amounts: int) -> None:
         """Add for the whole what only this half can tell: what is carried, or what the source has lost."""
         carried = self._passes("artifact", "copied")
-        self._whole.add(**{name: amount for name, amount in amounts.items() if carried or name == "gone"})
-
-    def accepts(self, loss: str) -> bool:
-        """Tell whether the user accepts this kind of loss."""
-        return self._whole.accepts(loss)
-
-    def note(self, text: str, **details: Any) -> None:
-        """Note for the whole."""
-        self._whole.note(text, **details)
+        super().add(**{name: amount for name, amount in amounts.items() if carried or name == "gone"})
 
     def phase(self, name: str, *, whole: bool = False) -> None:
         """Begin no part of the whole."""
@@ -60,7 +52,7 @@ class HalfLedger(Ledger):
     def expect(self, kind: str, n: int) -> None:
         """Expect for the whole, if that counts there."""
         if self._expects(kind):
-            self._whole.expect(kind, n)
+            super().expect(kind, n)
 
 
 def export_half(job: Job) -> Job:

@@ -21,6 +21,7 @@ from mlflow_migration.run.run_file import RUN_FILE
 Json = Dict[str, Any]
 
 EXPERIMENT_FILE = "experiment.json"
+Group = Dict[str, Optional[AbstractSet[str]]]
 GROUP = 100  # runs that are read together: what one bulk history request takes
 
 
@@ -101,16 +102,16 @@ class ExperimentExporter:
         """Exports the runs; it has the ids of those that are whole and those that failed."""
         self._listing = RunListing(tracking, experiment_id, selection, self._left_out)
 
-    def export(self) -> RunExporter:
-        """Export the experiment, and return the exporter of its runs."""
+    def export(self) -> None:
+        """Export the experiment."""
         for _ in self.groups():
             pass
         self.finish()
-        return self.runs
 
-    def groups(self) -> Iterator[List[str]]:
-        """Export the runs, and yield the ids of those that are whole, a group at a time. :meth:`finish` does the rest.
+    def groups(self) -> Iterator[Group]:
+        """Export the runs, and yield those that are whole, a group at a time. :meth:`finish` does the rest.
 
+        :return: Ids of the logged models that a run has as inputs or outputs, by its id; None if it was not written.
         :raises BadInput: The server refuses the filter of runs.
         """
         if not self._job.dry_run:
@@ -118,9 +119,10 @@ class ExperimentExporter:
         for outcome in self._job.executor.imap(self._group, self._announced(), window=2):
             yield outcome.get()
 
-    def _group(self, runs: List[Json]) -> List[str]:
+    def _group(self, runs: List[Json]) -> Group:
         self.runs.export(runs)
-        return [run["info"]["run_id"] for run in runs if run["info"]["run_id"] in self.runs.whole]
+        links = {run["info"]["run_id"]: self.runs.links.pop(run["info"]["run_id"], None) for run in runs}
+        return {run_id: found for run_id, found in links.items() if run_id in self.runs.whole}
 
     def finish(self) -> None:
         """Export the logged models that were not exported with runs, and write experiment.json."""
@@ -130,7 +132,6 @@ class ExperimentExporter:
             self._job.ledger.record("run", "failed", run_id, reason="the experiment has no such run")
         linked = self.runs.models.union(self._linked)
         self.models.export_rest(self.runs.whole, linked, self._selection.everything, self._elsewhere)
-        self.runs.exported_models, self.runs.foreign_models = sorted(self.models.ids), self.models.foreign
         note_absent(self._tracking, self._job.ledger)
         if not self._job.dry_run:
             self._write()
@@ -164,6 +165,6 @@ class ExperimentExporter:
         }
         if self.models.left_out:
             info["skipped_logged_models"] = sorted(self.models.left_out)
-        body = {"experiment": doc, "runs": ids, "logged_models": runs.exported_models}
+        body = {"experiment": doc, "runs": ids, "logged_models": sorted(self.models.ids)}
         text = envelope(self._script, body, info, tracking_uri=self._tracking.uri)
         self._directory.write_json(EXPERIMENT_FILE, text)

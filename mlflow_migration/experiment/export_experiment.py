@@ -58,7 +58,7 @@ def export_one_experiment(
     """
     experiment = find_experiment(tracking, id_or_name)
     refuse_deleted(experiment, options)
-    return export_found(tracking, job, experiment, directory, options, selection_of(options))
+    return export_found(tracking, job, experiment, directory, options, selection_of(options)).runs
 
 
 def export_found(
@@ -70,8 +70,8 @@ def export_found(
     selection: Selection,
     linked: Collection[str] = (),
     elsewhere: AbstractSet[str] = frozenset(),
-) -> RunExporter:
-    """Export an experiment, and record it.
+) -> ExperimentExporter:
+    """Export an experiment, and record it; return what has exported it.
 
     :param experiment: As REST returns it.
     :param options: Those of the command.
@@ -82,15 +82,16 @@ def export_found(
     deleted = experiment.get("lifecycle_stage") == "deleted"
     # all runs of a deleted experiment count as deleted
     settings = settings_of({**options, "export_deleted_runs": deleted or options.get("export_deleted_runs")})
-    runs = ExperimentExporter(
+    exporter = ExperimentExporter(
         tracking, job, settings, selection, SCRIPT, dict(experiment), directory, linked=linked, elsewhere=elsewhere
-    ).export()
-    failed = len(runs.failed)
+    )
+    exporter.export()
+    failed = len(exporter.runs.failed)
     job.ledger.record(
         "experiment", "incomplete" if failed else "copied", experiment["experiment_id"], name=experiment["name"],
         reason=f"{failed} of its runs could not be exported" if failed else None,
     )  # fmt: skip
-    return runs
+    return exporter
 
 
 def ms_of(value: Union[None, int, str]) -> Optional[int]:

@@ -99,10 +99,6 @@ class RunExporter:
         """Ids of the logged models that the runs link to."""
         self.links: Dict[str, AbstractSet[str]] = {}
         """The same by id of the run, of those that were written."""
-        self.foreign_models: List[str] = []
-        """Ids of logged models that these runs link to, and that are left to the export of their own experiment."""
-        self.exported_models: List[str] = []
-        """Ids of the logged models that were exported with the runs, or have not changed."""
 
     def export(self, runs: Sequence[Json]) -> None:
         """Export some runs, as ``runs/search`` returned them, and record each. Raises nothing for a single run."""

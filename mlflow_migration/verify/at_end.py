@@ -72,7 +72,7 @@ def check_at_end(job: Job, options: Mapping[str, Any], reports: Optional[ExportD
         yield Check(options, None)
         return
     facts: Dict[str, Any] = {**options, "depth": depth}
-    report = Report(reports, facts, told=job.ledger.told)
+    report = Report(reports, facts)
     try:
         yield Check(facts, report)
     except BaseException as ex:

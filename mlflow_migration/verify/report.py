@@ -14,6 +14,7 @@ from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory, BadInput, describe, redact
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import json_text
+from mlflow_migration.common.ledger import NOT_THE_SAME, RESULTS
 from mlflow_migration.common.options import loggable
 from mlflow_migration.common.progress import megabytes
 from mlflow_migration.verify.objects import Thing
@@ -23,8 +24,6 @@ Difference = Tuple[str, Any, Any]
 """A field, and its values at the source and at the destination; None where there is none."""
 
 LINES_FILE, REPORT_FILE = "verification.jsonl", "verification.json"
-RESULTS = ("same", "missing", "extra", "differs", "error")
-_BAD = ("missing", "differs", "error")
 _SHOWN = 20  # objects on the console
 _SHOWN_FIELDS = 3  # differences of one of them
 _KEPT = 1_000  # objects in the report
@@ -38,13 +37,11 @@ class Report:
 
     :param directory: Where its two files go; None keeps the report in memory.
     :param options: Those of the command.
-    :param told: Kind, and id at the source or name, of objects that are known not to be whole: they do not count.
     """
 
-    def __init__(
-        self, directory: Optional[ExportDir], options: Mapping[str, Any], told: Container[Tuple[str, str]] = ()
-    ) -> None:
-        self._directory, self._options, self._told = directory, options, told
+    def __init__(self, directory: Optional[ExportDir], options: Mapping[str, Any]) -> None:
+        self._directory, self._options = directory, options
+        self._told: Container[Tuple[str, str]] = ()
         self.depth = str(options.get("depth") or "metadata")
         self.sides: Dict[str, str] = {}
         self.notes: List[str] = []
@@ -80,7 +77,8 @@ class Report:
     def part(self, told: Container[Tuple[str, str]] = (), **about: str) -> Iterator[None]:
         """Have what is recorded meanwhile tell the part of the whole that it belongs to, such as a workspace.
 
-        :param told: What is known not to be whole in this part, in place of what is known of the whole.
+        :param told: Kind, and id at the source or name, of its objects that are known not to be whole: they do not
+            count.
         :param about: What tells the part.
         """
         before = self._told, self._about
@@ -121,7 +119,7 @@ class Report:
         :param result: One of RESULTS.
         :param reason: Why it is an error.
         """
-        if result in _BAD and ((kind, src_id) in self._told or (kind, name) in self._told):
+        if result in NOT_THE_SAME and ((kind, src_id) in self._told or (kind, name) in self._told):
             self.leave_out(kind, _TOLD)
             return
         line: Json = {"kind": kind, "result": result}
@@ -175,7 +173,7 @@ class Report:
         """0 if all is the same, 1 if not, 2 if nothing could be compared."""
         if self.stopped not in (None, "interrupted") and not self.begun:
             return 2
-        bad = any(of_kind[result] for of_kind in self.counts.values() for result in _BAD)
+        bad = any(of_kind[result] for of_kind in self.counts.values() for result in NOT_THE_SAME)
         return int(bad or bool(self.stopped))
 
     def document(self) -> Json:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
 from mlflow_migration.client.errors import BadDirectory, BadInput
-from mlflow_migration.client.servers import open_registry, open_tracking, open_whole
+from mlflow_migration.client.servers import open_both, open_whole
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifacts import ArtifactFilter
 from mlflow_migration.common.cli import command, finish
@@ -325,8 +325,7 @@ def _two_servers(
         sides = [ServerSide(tracking, registry, job.executor) for tracking, registry in zip(servers, registries)]
         report.begin(source=sides[0].uri, destination=sides[1].uri)
         selection, how = selection_of(options), how_of(options)
-        anything = Verifier(job, sides[0], sides[1], id_maps, selection, how, report).verify()
-    return anything
+        return Verifier(job, sides[0], sides[1], id_maps, selection, how, report).verify()
 
 
 def _directory(
@@ -347,36 +346,16 @@ def _directory(
         report.begin(directory=side.uri)
         DirectoryCheck(job, side, how.depth, report).check()
         return True
-    with ExitStack() as stack:
-        workers = int(options.get("workers") or 8)
-        tracking = stack.enter_context(
-            open_tracking(
-                options["dst_mlflow_uri"],
-                "dst",
-                two_sided=True,
-                workers=workers,
-                dry_run=True,
-                workspace=pair.dst or None,
-            )  # fmt: skip
-        )
-        registry = stack.enter_context(
-            open_registry(
-                tracking,
-                options.get("dst_registry_uri"),
-                "dst",
-                two_sided=True,
-                workers=workers,
-                dry_run=True,
-                workspace=pair.dst or None,
-            )  # fmt: skip
-        )
+    with open_both(
+        options["dst_mlflow_uri"], options.get("dst_registry_uri"), "dst", two_sided=True,
+        workers=int(options.get("workers") or 8), dry_run=True, workspace=pair.dst or None,
+    ) as (tracking, registry):  # fmt: skip
         _check(job, tracking, registry, options)
         _tell(job, report)
         report.begin(source=side.uri, destination=tracking.uri)
         dst = ServerSide(tracking, registry, job.executor)
         id_maps = _id_maps(tracking.identity, reports, directories[0])
-        anything = Verifier(job, side, dst, id_maps, selection_of(options), how, report).verify()
-    return anything
+        return Verifier(job, side, dst, id_maps, selection_of(options), how, report).verify()
 
 
 def _check(job: Job, tracking: Any, registry: Any, options: Mapping[str, Any]) -> None:

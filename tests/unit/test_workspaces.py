@@ -247,12 +247,13 @@ def test_a_workspace_that_is_there_is_refused() -> None:
 
 
 def test_what_one_workspace_is_known_to_lack_counts_in_another() -> None:
-    report = Report(None, {}, told={("registered_model", "same")})
-    with report.part({("registered_model", "same")}, workspace="team-a"):
-        report.missing(Thing("registered_model", "same"))
-    assert report.exit_status == 0
-    with report.part((), workspace="team-b"):
-        report.missing(Thing("registered_model", "same"))
+    report = Report(None, {})
+    with report.part({("registered_model", "same")}):
+        with report.part({("registered_model", "same")}, workspace="team-a"):
+            report.missing(Thing("registered_model", "same"))
+        assert report.exit_status == 0
+        with report.part((), workspace="team-b"):
+            report.missing(Thing("registered_model", "same"))
     assert report.exit_status == 1
     assert report.document()["not_the_same"] == [
         {"kind": "registered_model", "result": "missing", "src_id": "same", "workspace": "team-b"}
