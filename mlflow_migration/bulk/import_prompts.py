@@ -13,9 +13,9 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.links import Links
 from mlflow_migration.common.object_files import prompt_dirs, read_prompt, read_prompts
 from mlflow_migration.common.one_server import Destination, import_script, importing
-from mlflow_migration.prompt.links import Links
 from mlflow_migration.prompt.prompt_importer import import_one_prompt, whole_of
 
 Json = Dict[str, Any]

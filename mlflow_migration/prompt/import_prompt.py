@@ -12,9 +12,9 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.links import Links
 from mlflow_migration.common.object_files import read_prompt
 from mlflow_migration.common.one_server import Destination, import_script, importing
-from mlflow_migration.prompt.links import Links
 from mlflow_migration.prompt.prompt_exporter import PROMPT_FILE
 from mlflow_migration.prompt.prompt_importer import NOTHING_LACKING, import_one_prompt, whole_of
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
 from typing import Any, Callable, Collection, Dict, List, Optional
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound
+from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.client.registry import (
     IS_PROMPT,
     MODEL_CONFIG,
@@ -17,10 +16,11 @@ from mlflow_migration.client.registry import (
     PromptRegistry,
     is_placeholder,
 )
-from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict
+from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.links import Origins
 from mlflow_migration.common.object_files import read_prompt
 from mlflow_migration.common.old_layouts import canonical_prompt
 from mlflow_migration.common.timestamp_utils import with_times
@@ -43,10 +43,8 @@ class PromptExporter:
     """
 
     def __init__(self, tracking: Tracking, registry: PromptRegistry, job: Job, script: str) -> None:
-        self._tracking, self._registry, self._job, self._script = tracking, registry, job, script
-        self._experiments: Optional[Dict[str, Json]] = None  # all by id, once a prompt names one
-        self._origins: Dict[str, str] = {}
-        self._lock = threading.Lock()
+        self._registry, self._job, self._script = registry, job, script
+        self._origins = Origins(tracking)
 
     def export(
         self, prompt: Json, place: Callable[[str], ExportDir], only: Collection[str] = (), alone: bool = False
@@ -66,7 +64,8 @@ class PromptExporter:
         self._job.ledger.expect(kind, len(chosen))
         self._job.progress.add_total(len(chosen))
         fields = {key: value for key, value in prompt.items() if key != "latest_versions"}
-        experiments = {found: about for found in experiments_of(prompt) for about in self._experiment(found)}
+        described = {found: self._origins.experiment(found) for found in experiments_of(prompt)}
+        experiments = {found: about for found, about in described.items() if about}
         whole: Json = {"registered_model": with_times(fields), "experiments": experiments}
         aliases: Dict[str, List[str]] = {}
         for item in prompt.get("aliases") or ():
@@ -76,7 +75,8 @@ class PromptExporter:
             number = str(version["version"])
             version = {**version, "aliases": sorted(aliases.get(number, ()))}
             body = {"prompt": _readable(version), "model_version": version}
-            runs = {run_id: origin for run_id in runs_of(version) for origin in self._origin(run_id)}
+            origins = {run_id: self._origins.run(run_id) for run_id in runs_of(version)}
+            runs = {run_id: origin for run_id, origin in origins.items() if origin}
             return self._save(place(number), {**body, **({"runs": runs} if runs else {}), **(whole if alone else {})})
 
         failed = []
@@ -111,28 +111,6 @@ class PromptExporter:
         if not self._job.dry_run:
             directory.write_json(PROMPT_FILE, envelope(self._script, body, tracking_uri=self._registry.uri))
         return "copied" if there is None else "updated"
-
-    def _experiment(self, experiment_id: str) -> List[Json]:
-        """Return what names an experiment for ever, in a list that is empty if there is none of that id."""
-        with self._lock:
-            if self._experiments is None:
-                pages = self._tracking.search_experiments()
-                self._experiments = {found["experiment_id"]: found for page in pages for found in page}
-            found = self._experiments.get(experiment_id)
-        return [{key: found[key] for key in ("name", "creation_time") if key in found}] if found else []
-
-    def _origin(self, run_id: str) -> List[str]:
-        """Return the run that a run was imported from, in a list that is empty if it was not."""
-        with self._lock:
-            known = self._origins.get(run_id)
-        if known is None:
-            try:
-                known = tag_dict(self._tracking.run(run_id)["data"].get("tags")).get(RUN_KEY, "")
-            except NotFound:
-                known = ""
-            with self._lock:
-                self._origins[run_id] = known
-        return [known] if known else []
 
 
 def refuse_other(there: Json, new: Json, directory: ExportDir) -> None:

@@ -8,10 +8,11 @@ from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.client.registry import IS_PROMPT, PROMPT_SOURCE, PROMPT_TEXT, PromptRegistry
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.links import Links
 from mlflow_migration.model.carriers import Source
 from mlflow_migration.model.destination import PROMPT, VersionSettings
 from mlflow_migration.model.model_importer import RegisteredModelImporter
-from mlflow_migration.prompt.links import Links
+from mlflow_migration.prompt.links import translated
 from mlflow_migration.run.import_run import settings_of
 
 Json = Dict[str, Any]
@@ -71,7 +72,7 @@ def import_one_prompt(
     how = VersionSettings.of(options, of_model=whole)
     importer = RegisteredModelImporter(registry, job, settings_of(options), how, id_map, name, PROMPT)
     conflicts = importer.prepare(
-        doc, anew=delete, translate=lambda tags, there: links.translated(tags, there, doc["experiments"], doc["runs"])
+        doc, anew=delete, translate=lambda tags, there: translated(links, tags, there, doc["experiments"], doc["runs"])
     )
     if delete:
         kept = "the destination's prompt is not deleted, as"

@@ -6,8 +6,9 @@ import pytest
 
 from mlflow_migration.client.errors import BadDirectory, NotFound
 from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.links import Links
 from mlflow_migration.common.old_layouts import canonical_prompt, canonical_prompts
-from mlflow_migration.prompt.links import Links
+from mlflow_migration.prompt.links import translated
 
 TEXT = {"name": "p", "version": 3, "template": "Hi {{ you }}", "tags": {"a": "b"}, "commit_message": "why"}
 
@@ -110,24 +111,24 @@ def links():
 
 def test_ids_of_experiments(links):
     tags = {"_mlflow_experiment_ids": ",1,2,", "own": ",1,"}
-    assert links.translated(tags, {}, EXPERIMENTS, {}) == ({"_mlflow_experiment_ids": ",70,80,", "own": ",1,"}, [])
+    assert translated(links, tags, {}, EXPERIMENTS, {}) == ({"_mlflow_experiment_ids": ",70,80,", "own": ",1,"}, [])
     tags = {"_mlflow_experiment_ids": ",1,3,4,"}
-    found, problems = links.translated(tags, {"_mlflow_experiment_ids": ",5,70,"}, EXPERIMENTS, {})
+    found, problems = translated(links, tags, {"_mlflow_experiment_ids": ",5,70,"}, EXPERIMENTS, {})
     assert found == {"_mlflow_experiment_ids": ",5,70,"}  # what is there stays: it may be what can't be told now
     assert len(problems) == 1
     assert "its experiment 3, 4 is not at the destination" in problems[0]
-    assert links.translated({"_mlflow_experiment_ids": ",3,"}, {}, EXPERIMENTS, {})[0] == {}
+    assert translated(links, {"_mlflow_experiment_ids": ",3,"}, {}, EXPERIMENTS, {})[0] == {}
 
 
 def test_ids_of_runs(links):
     tags = {"mlflow.prompt.run_ids": ",".join(["a" * 32, "b" * 32, "d" * 32])}
-    assert links.translated(tags, {}, {}, {}) == ({"mlflow.prompt.run_ids": f"c1,c2,c3,{'d' * 32}"}, [])
+    assert translated(links, tags, {}, {}, {}) == ({"mlflow.prompt.run_ids": f"c1,c2,c3,{'d' * 32}"}, [])
     lacking = ["e" * 32, "../x", "f" * 32, "1" * 32, "2" * 32]
     tags = {"mlflow.prompt.associatedRunIds": ",".join(lacking)}
     # one has come from where it is going
-    found, problems = links.translated(tags, {}, {}, {"e" * 32: "d" * 32})
+    found, problems = translated(links, tags, {}, {}, {"e" * 32: "d" * 32})
     assert found == {"mlflow.prompt.associatedRunIds": "d" * 32}
     assert problems[0].startswith(f"its run ../x, {'f' * 32}, {'1' * 32} and 1 more is not at the destination")
     assert links._tracking.asked.count("a" * 32) == 1
-    links.translated({"mlflow.prompt.run_ids": "a" * 32}, {}, {}, {})
+    translated(links, {"mlflow.prompt.run_ids": "a" * 32}, {}, {}, {})
     assert links._tracking.asked.count("a" * 32) == 1
