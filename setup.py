@@ -35,6 +35,8 @@ SCRIPTS = {
     "import-models": "bulk.import_models",
     "export-prompts": "bulk.export_prompts",
     "import-prompts": "bulk.import_prompts",
+    "export-scorers": "scorer.export_scorers",
+    "import-scorers": "scorer.import_scorers",
     "list-registered-models": "tools.list_registered_models",
     "get-model-signature": "tools.get_model_signature",
     "set-model-signature": "tools.set_model_signature",

@@ -6,6 +6,7 @@ from typing import Any, List, Mapping, Optional, Union
 
 from mlflow_migration.bulk.experiments_exporter import Wanted, choose_experiments, export_experiments_of
 from mlflow_migration.bulk.export_prompts import export_all_prompts
+from mlflow_migration.bulk.kinds import export_kinds
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, ModelsExporter, write_manifest
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
 from mlflow_migration.client.tracking import Tracking
@@ -44,6 +45,8 @@ def export_server(
     else:
         job.ledger.phase("exporting prompts", whole=True)
         export_all_prompts(tracking, prompts, job, [ALL], directory.sub(PROMPTS))
+    job.ledger.phase("exporting the rest", whole=True)
+    export_kinds(tracking, job, directory, SCRIPT)
     write_manifest(tracking, job, directory, options, SCRIPT)
 
 

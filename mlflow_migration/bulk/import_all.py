@@ -11,6 +11,7 @@ from mlflow_migration.bulk.export_all import PROMPTS
 from mlflow_migration.bulk.export_prompts import SUMMARY_FILE
 from mlflow_migration.bulk.import_models import report_of
 from mlflow_migration.bulk.import_prompts import import_prompts_if_any
+from mlflow_migration.bulk.kinds import has_kinds, import_kinds
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FILE
 from mlflow_migration.bulk.models_importer import came_with, import_listed_models
 from mlflow_migration.client.errors import BadInput
@@ -43,7 +44,7 @@ def import_server(
     """
     files = ((EXPERIMENTS, EXPERIMENTS_FILE), (MODELS, MODELS_FILE), (PROMPTS, SUMMARY_FILE))
     has = {folder: directory.sub(folder).exists(file) for folder, file in files}
-    if not any(has.values()):
+    if not (any(has.values()) or has_kinds(directory)):
         named = ", ".join(f"{folder}/{file}" for folder, file in files)
         raise BadInput(f"{directory.path} holds no whole export of a server: there is none of {named}.")
     done: List[Imported] = []
@@ -55,6 +56,7 @@ def import_server(
         import_listed_models(tracking, registry, job, place, options, id_map, renames[1], came_with(done))
     if has[PROMPTS]:
         import_prompts_if_any(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
+    import_kinds(tracking, job, directory, {**options, "experiment_rename_file": renames[0]}, id_map)
 
 
 def _import(
@@ -90,6 +92,7 @@ def import_all(
     report_dir: Optional[str] = None,
     on_version_conflict: str = "fail",
     on_destination_change: str = "keep",
+    activate: bool = False,
     verify: str = "metadata",
     workers: int = 8,
 ) -> Dict[str, Any]:
@@ -110,6 +113,7 @@ def import_all(
     :param report_dir: Directory for ledger and id map.
     :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
     :param on_destination_change: ``keep`` or ``overwrite``.
+    :param activate: Let what works by itself do so, as far as it did at the source.
     :param verify: How closely it is verified at the end: ``none``, ``counts``, ``metadata`` or ``full``.
     :param workers: The most requests in flight.
     :return: ``duration`` in seconds, and how many experiments and models ended how: ``experiments_import``,
@@ -124,6 +128,7 @@ def import_all(
         "use_src_user_id": use_src_user_id,
         "on_version_conflict": on_version_conflict,
         "on_destination_change": on_destination_change,
+        "activate": activate,
         "verify": verify,
         "workers": workers,
         "registry_uri": None,
@@ -140,7 +145,7 @@ def import_all(
     "import-all", "tracking_uri", "registry_uri", "input_dir", "delete_model", "delete_prompt",
     "delete_evaluation_dataset", "on_version_conflict", "fill_gaps", "experiment_rename_file", "model_rename_file",
     "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused",
-    "on_destination_change", "recheck", "require_admin", "verify", "workspaces", "workspace_rename_file",
+    "on_destination_change", "activate", "recheck", "require_admin", "verify", "workspaces", "workspace_rename_file",
     "dst_workspace",
 )  # fmt: skip
 def main(**options: Any) -> int:

@@ -17,7 +17,10 @@ import click
 
 from mlflow_migration.client.errors import BadInput
 
-LOSS_KINDS = ("runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks")
+LOSS_KINDS = (
+    "runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks",
+    "scorers",
+)  # fmt: skip
 STAGES = ("None", "Staging", "Production", "Archived")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
 
@@ -337,6 +340,13 @@ OPTIONS: Dict[str, Option] = {
     ),
     "delete_evaluation_dataset": Option(
         _AGAIN, "Has no effect: evaluation datasets are not part of this version.", BOOL, False
+    ),
+    "activate": Option(
+        _HOW,
+        "Let what works by itself do so at the destination, as far as it does at the source: online scoring, webhooks, "
+        "budgets. Without it they arrive switched off.",
+        BOOL,
+        False,
     ),
     "await_creation_for": Option(_AGAIN, "Has no effect; for command lines of the earlier tools.", click.INT),
     "every": Option(

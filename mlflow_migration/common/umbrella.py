@@ -73,6 +73,8 @@ COMMANDS: Dict[str, Entry] = {
     ),
     "export-prompts": Entry("bulk.export_prompts", "Export prompts with all their versions to a directory."),
     "import-prompts": Entry("bulk.import_prompts", "Import prompts with all their versions from a directory."),
+    "export-scorers": Entry("scorer.export_scorers", "Export the scorers of all experiments to a directory."),
+    "import-scorers": Entry("scorer.import_scorers", "Import scorers from a directory."),
     "list-registered-models": Entry("tools.list_registered_models", "List the registered models."),
     "get-model-signature": Entry("tools.get_model_signature", "Show the signature of a model."),
     "set-model-signature": Entry("tools.set_model_signature", "Give a model a signature that fits a sample."),

@@ -11,6 +11,7 @@ from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experimen
 from mlflow_migration.bulk.export_all import PROMPTS
 from mlflow_migration.bulk.export_prompts import export_all_prompts
 from mlflow_migration.bulk.import_prompts import import_prompts_if_any
+from mlflow_migration.bulk.kinds import export_kinds, import_kinds
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, ModelsExporter
 from mlflow_migration.bulk.models_importer import Came, import_listed_models
 from mlflow_migration.client.errors import BadInput
@@ -97,6 +98,12 @@ class _Copy:
         if prompts:
             ledger.phase("copying prompts")
             self._prompts(prompts)
+
+    def copy_rest(self) -> None:
+        """Copy what a server has beside these, and record each object."""
+        self._job.ledger.phase("copying the rest")
+        export_kinds(self._src, self._reads, self._directory, SCRIPT)
+        import_kinds(self._dst, self._writes, self._directory, self._options, self._id_map)
 
     # -- experiments --------------------------------------------------------------------------------------------
 
@@ -208,7 +215,10 @@ def copy_server(
         directory = place_of(station, pair.src) if pair.src else station
         for registry, action in zip(registries, ("read", "write")):
             check_registry_rights(registry, job.ledger, bool(options["require_admin"]), action)
-        _Copy(job, (src, dst), registries, directory, options, id_map).copy(*wanted)
+        copy = _Copy(job, (src, dst), registries, directory, options, id_map)
+        copy.copy(*wanted)
+        if not any(given):
+            copy.copy_rest()
         check.servers(job, (src, registries[0]), (dst, registries[1]), id_map)
 
 
@@ -217,8 +227,8 @@ def copy_server(
     "prompts", "experiment_rename_file", "model_rename_file", "run_start_time", "runs_until", "changed_since",
     "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions", "on_version_conflict",
     "fill_gaps", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size", "import_source_tags",
-    "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "temp_dir",
-    "verify", "every", "workspaces", "workspace_rename_file", "dst_workspace",
+    "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "activate", "recheck", "require_admin",
+    "temp_dir", "verify", "every", "workspaces", "workspace_rename_file", "dst_workspace",
     optional=("experiments", "models", "prompts"),
 )  # fmt: skip
 def main(**options: Any) -> int:

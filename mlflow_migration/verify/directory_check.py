@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
-from mlflow_migration.client.errors import describe
+from mlflow_migration.client.errors import BadDirectory, describe
 from mlflow_migration.common.artifacts import check_mlmodel, is_mlmodel
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
@@ -13,6 +13,7 @@ from mlflow_migration.verify import mlmodel
 from mlflow_migration.verify.compare import Comparison, guarded
 from mlflow_migration.verify.directory_side import DirectorySide, all_points
 from mlflow_migration.verify.files import DirectoryFiles
+from mlflow_migration.verify.kinds import SPECS, title
 from mlflow_migration.verify.objects import LOGGED_MODEL, MODEL, PROMPT, RUN, VERSION, Thing
 from mlflow_migration.verify.report import Report
 
@@ -41,7 +42,19 @@ class DirectoryCheck:
         for kind, names in ((MODEL, self._side.models()), (PROMPT, self._side.prompts())):
             for name in names:
                 self._registered(kind, name)
+        self._kinds()
         self._strangers()
+
+    def _kinds(self) -> None:
+        """Check the objects of the kinds that have one file: all of it can be read."""
+        for spec in SPECS:
+            try:
+                found = self._side.objects(spec)
+            except BadDirectory as ex:
+                self._report.missing(Thing(spec.kind, spec.plural, error=ex))
+                continue
+            for doc in found[0] if found else ():
+                self._report.compared(Thing(spec.kind, title(spec, doc)), title(spec, doc), (), ())
 
     def _experiment(self, experiment: Thing) -> None:
         if experiment.error is not None:

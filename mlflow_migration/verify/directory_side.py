@@ -25,6 +25,7 @@ from mlflow_migration.common.object_files import (
     run_dirs,
 )
 from mlflow_migration.verify.files import DirectoryFiles
+from mlflow_migration.verify.kinds import SPECS, Spec, read_directory
 from mlflow_migration.verify.objects import (
     EXPERIMENT,
     LOGGED_MODEL,
@@ -61,16 +62,18 @@ class Parts:
     :param loose: Runs and logged models that are there without their experiment.
     :param models: Registered models.
     :param prompts: Prompts, or one version of a prompt.
+    :param kinds: Objects of the kinds that one rule exports.
     """
 
     experiments: List[ExportDir] = field(default_factory=list)
     loose: List[ExportDir] = field(default_factory=list)
     models: List[ExportDir] = field(default_factory=list)
     prompts: List[ExportDir] = field(default_factory=list)
+    kinds: List[ExportDir] = field(default_factory=list)
 
     def found(self) -> bool:
         """Tell whether there is anything."""
-        return bool(self.experiments or self.loose or self.models or self.prompts)
+        return bool(self.experiments or self.loose or self.models or self.prompts or self.kinds)
 
 
 def parts_of(directory: ExportDir) -> Parts:
@@ -80,6 +83,9 @@ def parts_of(directory: ExportDir) -> Parts:
     """
     parts = Parts()
     _collect(directory, parts, depth=0)
+    for spec in SPECS:
+        file = f"{spec.plural}.json"
+        parts.kinds += [place for place in (directory.sub(spec.plural), directory) if place.exists(file)]
     if not parts.found():
         raise BadInput(f"{directory.path} is no export: it has none of the files that exports have.")
     return parts
@@ -257,6 +263,10 @@ class DirectorySide:
     def key_of(self, kind: str, object_id: str) -> Optional[str]:
         """Return the key tag of what was read so far, empty if it has none; None if there is no such object."""
         return self._keys.get((kind, object_id))
+
+    def objects(self, spec: Spec) -> Optional[Tuple[List[Json], Dict[str, str]]]:
+        """Return the objects of a kind, and the names of their experiments by id; None if the directory has none."""
+        return read_directory(spec, self.directory)
 
     # -- registered models and prompts --------------------------------------------------------------------------
 

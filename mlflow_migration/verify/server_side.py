@@ -20,6 +20,7 @@ from mlflow_migration.client.tracking import BULK_ROWS, MODEL_KEY, RUN_KEY, Trac
 from mlflow_migration.common.artifact_stores import Presence, logged_model_store, run_store, version_store
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.verify.files import StoreFiles
+from mlflow_migration.verify.kinds import Spec, read_server
 from mlflow_migration.verify.links import KEYS
 from mlflow_migration.verify.objects import (
     EXPERIMENT,
@@ -236,6 +237,11 @@ class ServerSide:
         return tag_dict(tags).get(KEYS[kind], "")
 
     # -- registered models and prompts --------------------------------------------------------------------------
+
+    def objects(self, spec: Spec) -> Optional[Tuple[List[Json], Dict[str, str]]]:
+        """Return the objects of a kind, and no names of experiments; None if that can't be told."""
+        found = read_server(spec, self.tracking)
+        return None if found is None else (found, {})
 
     def models(self) -> Iterator[str]:
         """Yield the names of the registered models that are no prompts."""

@@ -39,6 +39,7 @@ from mlflow_migration.verify.compare import How
 from mlflow_migration.verify.directory_check import DirectoryCheck
 from mlflow_migration.verify.directory_side import DirectorySide
 from mlflow_migration.verify.experiment_verifier import ExperimentVerifier
+from mlflow_migration.verify.kinds import SPECS, KindsVerifier, Spec
 from mlflow_migration.verify.links import Links
 from mlflow_migration.verify.objects import EXPERIMENT, MODEL, PROMPT, Thing
 from mlflow_migration.verify.registry_verifier import RegistryVerifier
@@ -70,10 +71,15 @@ class Selection:
     model_renames: Mapping[str, str] = field(default_factory=dict)
     lenient: bool = False
 
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is named, so that everything is wanted."""
+        return (self.experiments, self.models, self.prompts) == (None, None, None)
+
     def wanted(self, given: Names) -> List[str]:
         """Return the names of one kind; empty if none is wanted."""
         if given is None:
-            return ["all"] if (self.experiments, self.models, self.prompts) == (None, None, None) else []
+            return ["all"] if self.is_everything else []
         return wanted_names(given)
 
 
@@ -131,7 +137,24 @@ class Verifier:
         for kind, names in ((MODEL, models), (PROMPT, prompts)):
             for name in names:
                 self._registered(registry, kind, name)
+        if self._selection.is_everything:
+            self._kinds({dst.id for _, dst in pairs})
         return bool(self._report.begun or experiments or models or prompts)
+
+    def _kinds(self, scopes: Set[str]) -> None:
+        """Compare what a server has beside these."""
+        verifier = KindsVerifier(self._links, self._report, self._how.depth, self._experiment_ids, scopes)
+
+        def compare(spec: Spec) -> None:
+            ours = self._src.objects(spec)
+            if ours is None:
+                return
+            theirs = self._dst.objects(spec)
+            verifier.compare(spec, ours[0], theirs[0] if theirs else [], ours[1])
+
+        for outcome in self._job.executor.gather(compare, SPECS):
+            if outcome.error is not None:
+                self._report.broken(Thing(outcome.item.kind, outcome.item.plural), outcome.error)
 
     def _guarded(self, pair: Tuple[Thing, Thing]) -> Outcome[Tuple[Thing, Thing], None]:
         """Compare an experiment; if its runs can't even be listed, the others are compared nevertheless."""

@@ -123,6 +123,6 @@ class Moves:
 def counts_of(result: Result) -> Counts:
     """How many objects of which kind ended how, as the summary says; what is 0 is left out."""
     return {
-        kind: {status: n for status, n in row.items() if n and status != "found"}
+        kind: {status: n for status, n in row.items() if n and status not in ("found", "compared")}
         for kind, row in table(result.stdout).items()
     }

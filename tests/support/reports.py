@@ -56,7 +56,7 @@ def table(stdout: str) -> Dict[str, Dict[str, int]]:
     head, rows = None, {}
     for line in stdout.splitlines():
         cells = line.split()
-        if cells[:2] == ["kind", "found"]:
+        if cells[:2] in (["kind", "found"], ["kind", "compared"]):
             head = cells
         elif head and len(cells) == len(head) and all(re.fullmatch(r"\d+", cell) for cell in cells[1:]):
             rows[cells[0]] = dict(zip(head[1:], map(int, cells[1:])))

@@ -67,15 +67,15 @@ class Rest:
 
     def get(self, path: str, params: Any = None) -> Json:
         """GET below /api/2.0/mlflow."""
-        return self.call("GET", f"{API}/{path}", params=params)
+        return self.call("GET", _full(path), params=params)
 
     def post(self, path: str, body: Json) -> Json:
         """POST below /api/2.0/mlflow."""
-        return self.call("POST", f"{API}/{path}", json=body)
+        return self.call("POST", _full(path), json=body)
 
     def patch(self, path: str, body: Json) -> Json:
         """PATCH below /api/2.0/mlflow."""
-        return self.call("PATCH", f"{API}/{path}", json=body)
+        return self.call("PATCH", _full(path), json=body)
 
     def pages(self, path: str, body: Json, key: str) -> Iterator[Json]:
         """All objects of a paged search."""
@@ -239,6 +239,11 @@ class Rest:
         """Delete an artifact below a root that the server proxies."""
         where = f"{urlsplit(root_uri).path.strip('/')}/{path}"
         self.call("DELETE", f"/api/2.0/mlflow-artifacts/artifacts/{quote(where)}")
+
+
+def _full(path: str) -> str:
+    """A path of another API than 2.0 begins with a slash."""
+    return path if path.startswith("/") else f"{API}/{path}"
 
 
 def noise(seed: str, size: int) -> bytes:

@@ -17,11 +17,13 @@ BELOW = {
     "model": {"run", "logged_model", "common", "client"},
     "model_version": {"model", "run", "logged_model", "common", "client"},
     "prompt": {"model", "run", "logged_model", "common", "client"},
-    "bulk": {"verify", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
+    "scorer": {"common", "client"},
+    "bulk": {"verify", "scorer", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
     "verify": {"common", "client"},
     "tools": {"model", "run", "logged_model", "common", "client"},
     "copy": {
-        "bulk", "verify", "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
+        "bulk", "verify", "scorer",
+        "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
     },  # fmt: skip
 }
 EXCEPTIONS = {

@@ -1,0 +1,52 @@
+"""All kinds of objects that one rule exports and imports, in the order in which they need each other."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.kinds import Kind, export_kind, file_of, import_kind
+from mlflow_migration.scorer.scorers import SCORERS
+
+KINDS: Sequence[Kind] = (SCORERS,)
+
+
+def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
+    """Export the objects of all kinds, each into a folder of its own, and record each object.
+
+    :param directory: That of the whole export.
+    :param script: Name of the command, for the files.
+    """
+    for outcome in job.executor.imap(
+        lambda kind: export_kind(kind, tracking, job, directory.sub(kind.plural), script), KINDS
+    ):
+        if outcome.error is not None:
+            job.failed(outcome.item.name, None, outcome.error)
+
+
+def has_kinds(directory: ExportDir) -> bool:
+    """Tell whether an export has objects of any of these kinds."""
+    return any(directory.sub(kind.plural).exists(file_of(kind)) for kind in KINDS)
+
+
+def import_kinds(
+    tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any], id_map: IdMap
+) -> None:
+    """Import the objects of all kinds that an export has, and record each.
+
+    :param directory: That of the whole export.
+    :param options: Those of the command.
+    """
+    def load(kind: Kind) -> None:
+        import_kind(kind, tracking, job, directory.sub(kind.plural), options, id_map)
+
+    for kind in KINDS:
+        if not directory.sub(kind.plural).exists(file_of(kind)):
+            continue
+        job.ledger.phase(f"importing {kind.plural.replace('_', ' ')}")
+        done = job.executor.gather(load, [kind])[0]
+        if done.error is not None:
+            job.failed(kind.name, None, done.error)

@@ -1,0 +1,411 @@
+"""Objects that a server has few of, such as scorers or webhooks: one rule exports and imports them, whatever the kind.
+
+All objects of a kind lie in one file, ``<plural>.json``. What is particular to a kind is told by its :class:`Kind`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+
+from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound, Unauthorized, describe
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.io_utils import envelope, get_info, get_mlflow
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.links import Links, Origins
+from mlflow_migration.common.one_server import Destination, Source, export_script, exporting, import_script, importing
+from mlflow_migration.common.rename_utils import get_renames, rename
+from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled, short
+
+Json = Dict[str, Any]
+
+_SCOPE = ""  # of ids in the id map: these objects are the server's, not an experiment's
+
+
+class Kind(Protocol):
+    """What is particular to one kind of object.
+
+    An object is a dict as :meth:`read` yields it: what REST returns of it, with all that belongs to it inside. What
+    it refers to is named by ids of experiments and runs, and else by names.
+
+    :ivar name: Such as ``scorer``, for ledger and id map.
+    :ivar plural: Such as ``scorers``: name of the file without ``.json``, of the list in it, and of the folder.
+    :ivar loss: What ``--accept-loss`` calls it.
+    """
+
+    name: str
+    plural: str
+    loss: str
+
+    def read(self, tracking: Tracking) -> Iterator[Json]:
+        """Yield all objects of a server.
+
+        :raises NotFound: Without an error code: the server has no such route.
+        """
+
+    def id_of(self, doc: Json) -> str:
+        """Return what names the object for ever at its server."""
+
+    def title(self, doc: Json) -> str:
+        """Return what a reader calls it."""
+
+    def experiments(self, doc: Json) -> Sequence[str]:
+        """Return the ids of the experiments that it names."""
+
+    def runs(self, doc: Json) -> Sequence[str]:
+        """Return the ids of the runs that it names."""
+
+    def translated(self, doc: Json, copies: "Copies") -> Tuple[Json, List[str]]:
+        """Return the object in terms of the destination, and a sentence for each part that the destination can't have.
+
+        :raises BadDirectory: It can't be had at all, such as without its experiment.
+        """
+
+    def key(self, doc: Json) -> str:
+        """Return what finds its copy: the same for an object of the destination and one translated to it."""
+
+    def state(self, doc: Json) -> Dict[str, Any]:
+        """Return what is compared and kept up to date, by names such as ``name`` or ``tag:team``: any JSON."""
+
+    def create(self, tracking: Tracking, doc: Json) -> str:
+        """Create it, and return its id."""
+
+    def change(self, tracking: Tracking, there: Json, doc: Json, todo: Plan) -> None:
+        """Bring what the destination has up to date.
+
+        :param there: As the destination has it.
+        :param doc: As it is to be.
+        :param todo: Names of the fields that are to be written or dropped; what can't be done is moved to `differs`.
+        """
+
+
+class Copies:
+    """Finds what a kind's object names at the destination.
+
+    :param tracking: The destination.
+    :param id_map: What earlier imports did.
+    :param doc: The ``mlflow`` part of the kind's file.
+    :param options: Those of the command.
+    """
+
+    def __init__(self, tracking: Tracking, id_map: IdMap, doc: Json, options: Mapping[str, Any]) -> None:
+        self._tracking, self._id_map = tracking, id_map
+        self._renames = get_renames(options.get("experiment_rename_file"))
+        self._links = Links(tracking, id_map)
+        self.activate = bool(options.get("activate"))
+        """What would start something by itself is to be active, if it is so at the source."""
+        self._experiments, self._runs = _dict(doc, "experiments"), _dict(doc, "runs")
+
+    def experiment(self, src_id: str) -> str:
+        """Return the id of an experiment's copy: the one of its new name, else the one that it was imported into.
+
+        :raises BadDirectory: There is none.
+        """
+        about = self._experiments.get(src_id)
+        name = about.get("name") if isinstance(about, dict) else None
+        found = self._tracking.experiment_by_name(rename(name, self._renames, "experiment")) if name else None
+        if found is not None:
+            return str(found["experiment_id"])
+        copies = self._links.experiments(src_id, about if isinstance(about, dict) else None)
+        if not copies:
+            raise BadDirectory(f"its experiment '{name or src_id}' is not at the destination; import that first")
+        return copies[-1]
+
+    def run(self, src_id: str) -> Optional[str]:
+        """Return the id of a run's copy; None if there is none."""
+        found = self._links.runs(src_id, str(self._runs.get(src_id) or ""))
+        return found[-1] if found else None
+
+    def object(self, kind: str, src_id: str) -> Optional[str]:
+        """Return the id of the copy of an object of another kind, as far as imports have written it down."""
+        entry = self._id_map.find(kind, _SCOPE, src_id)
+        return str(entry["dst_id"]) if entry and entry["dst_id"] else None
+
+
+# -- export ---------------------------------------------------------------------------------------------------------
+
+
+def export_kind(kind: Kind, tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
+    """Export all objects of a kind, and record each. A server that knows none has none, and no file is written.
+
+    :param directory: Where the kind's file goes.
+    :param script: Name of the command, for the file.
+    :raises BadInput: The directory holds the objects of another server.
+    """
+    try:
+        found = list(kind.read(tracking))
+    except Unauthorized as ex:
+        job.ledger.note(f"The {_words(kind.plural)} were not read: {describe(ex)}")
+        return
+    except NotFound as ex:
+        if ex.error_code:
+            raise
+        return
+    before = _before(kind, directory)
+    job.ledger.expect(kind.name, len(found))
+    origins = Origins(tracking)
+    experiments = {i: origins.experiment(i) for doc in found for i in kind.experiments(doc)}
+    runs = {i: origins.run(i) for doc in found for i in kind.runs(doc)}
+    for doc in found:
+        old = before.get(kind.id_of(doc))
+        status = "copied" if old is None else "unchanged" if old == doc else "updated"
+        job.ledger.record(kind.name, status, kind.id_of(doc), name=kind.title(doc))
+    if job.dry_run or not (found or before):
+        return
+    # what the source has deleted since stays
+    gone = [doc for object_id, doc in before.items() if object_id not in {kind.id_of(doc) for doc in found}]
+    body = {
+        kind.plural: gone + found,
+        "experiments": {**_dict(_stored(kind, directory), "experiments"), **_known(experiments)},
+        "runs": {**_dict(_stored(kind, directory), "runs"), **_known(runs)},
+    }
+    directory.make()
+    directory.write_json(file_of(kind), envelope(script, body, tracking_uri=tracking.uri))
+
+
+def file_of(kind: Kind) -> str:
+    """Return the name of a kind's file."""
+    return f"{kind.plural}.json"
+
+
+def _known(found: Mapping[str, Any]) -> Json:
+    return {object_id: about for object_id, about in found.items() if about}
+
+
+def _stored(kind: Kind, directory: ExportDir) -> Json:
+    return get_mlflow(directory.read_json(file_of(kind))) if directory.exists(file_of(kind)) else {}
+
+
+def _before(kind: Kind, directory: ExportDir) -> Dict[str, Json]:
+    """Return what earlier exports have left in a directory, by id."""
+    try:
+        return {kind.id_of(doc): doc for doc in _listed(kind, _stored(kind, directory))}
+    except BadDirectory as ex:
+        raise BadInput(f"{describe(ex)}; export into an empty directory") from ex
+
+
+def _listed(kind: Kind, doc: Json) -> List[Json]:
+    found = doc.get(kind.plural)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        if doc:
+            raise BadDirectory(f"{file_of(kind)}: '{kind.plural}' is no list of objects")
+        return []
+    return found
+
+
+def _dict(doc: Json, name: str) -> Json:
+    found = doc.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+# -- import ---------------------------------------------------------------------------------------------------------
+
+
+class _Given(NamedTuple):
+    """An object of a directory: as it is there, in terms of the destination, and what can't be had of it."""
+
+    src: Json
+    doc: Json
+    lacking: List[str]
+
+
+class KindImporter:
+    """Imports the objects of a kind.
+
+    :param kind: The kind.
+    :param tracking: The destination.
+    :param job: Ledger, threads, progress.
+    :param id_map: What earlier imports did.
+    :param options: Those of the command.
+    """
+
+    def __init__(self, kind: Kind, tracking: Tracking, job: Job, id_map: IdMap, options: Mapping[str, Any]) -> None:
+        self._kind, self._tracking, self._job, self._id_map = kind, tracking, job, id_map
+        self._options = options
+        self._overwrite = options.get("on_destination_change") == "overwrite"
+        self._by_id: Dict[str, Json] = {}
+        self._by_key: Dict[str, List[str]] = {}
+
+    def import_all(self, directory: ExportDir) -> None:
+        """Import what a directory has, and record each object.
+
+        :raises BadInput: The directory has no file of the kind.
+        :raises BadDirectory: It can't be read.
+        """
+        kind = self._kind
+        if not directory.exists(file_of(kind)):
+            raise BadInput(f"{directory.path} holds no export of {_words(kind.plural)}: there is no {file_of(kind)}.")
+        document = directory.read_json(file_of(kind))
+        doc, info = get_mlflow(document), get_info(document)
+        given = _listed(kind, doc)
+        failed = info.get(f"failed_{kind.plural}")
+        self._job.ledger.expect(kind.name, len(given))
+        for name in failed if isinstance(failed, list) else ():
+            self._job.ledger.expect(kind.name, 1)
+            lost = BadDirectory("its export failed: it is not in the directory")
+            self._job.lost(kind.name, str(name), lost, kind.loss)
+        try:
+            self._read_there(given)
+        except NotFound as ex:
+            if ex.error_code:
+                raise
+            self._lose(given, f"the destination's server knows no {_words(kind.plural)}")
+            return
+        copies = Copies(self._tracking, self._id_map, doc, self._options)
+        # one after the other: some are made from others, numbers follow the order, and there are few
+        for outcome in self._job.executor.imap(lambda src: self._import(src, copies), given, window=1):
+            if outcome.error is not None:
+                self._job.failed(kind.name, self._id(outcome.item), outcome.error, name=self._title(outcome.item))
+
+    def _lose(self, given: Sequence[Json], reason: str) -> None:
+        for src in given:
+            self._job.lost(self._kind.name, self._id(src), NotFound(reason, http_status_code=404), self._kind.loss)
+
+    def _id(self, src: Json) -> str:
+        return _safely(lambda: self._kind.id_of(src)) or "?"
+
+    def _title(self, src: Json) -> Optional[str]:
+        return _safely(lambda: self._kind.title(src))
+
+    def _read_there(self, given: Sequence[Json]) -> None:
+        """Read what the destination has; what is the copy of a known object is nobody else's."""
+        if not given:
+            return
+        claimed = {str(entry["dst_id"]) for entry in self._id_map.entries(self._kind.name)}
+        for there in self._kind.read(self._tracking):
+            object_id = self._kind.id_of(there)
+            self._by_id[object_id] = there
+            if object_id not in claimed:
+                self._by_key.setdefault(self._kind.key(there), []).append(object_id)
+
+    def _import(self, src: Json, copies: Copies) -> None:
+        given = self._given(src, copies)
+        src_id = self._kind.id_of(src)
+        entry = self._id_map.find(self._kind.name, _SCOPE, src_id)
+        known = str((entry or {}).get("dst_id") or "")
+        there = self._by_id.get(known)
+        if there is None:
+            # nothing else tells which of several of one key it is
+            same = self._by_key.get(self._kind.key(given.doc), [])
+            there = self._by_id[same.pop(0)] if same else None
+        if there is not None:
+            self._bring_up_to_date(given, there, entry)
+        elif known and not self._overwrite:
+            self._record(given, "differs", known, ["deleted at the destination and left alone"])
+        else:
+            self._create(given)
+
+    def _given(self, src: Json, copies: Copies) -> _Given:
+        try:
+            doc, lacking = self._kind.translated(src, copies)
+            self._kind.state(doc), self._kind.key(doc), self._kind.id_of(src)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as ex:
+            raise BadDirectory(f"{file_of(self._kind)}: it is not what an export writes: {describe(ex)}") from ex
+        return _Given(src, doc, lacking)
+
+    def _create(self, given: _Given) -> None:
+        if self._job.dry_run:
+            self._record(given, "copied", None)
+            return
+        src_id = self._kind.id_of(given.src)
+        # if we are killed before it is whole, a repeat knows that the half of it is ours
+        self._id_map.announce(self._kind.name, _SCOPE, src_id, "", base=None, begun=["all"])
+        dst_id = self._kind.create(self._tracking, given.doc)
+        self._id_map.record(self._kind.name, _SCOPE, src_id, dst_id, base=_state(self._kind, given.doc))
+        self._record(given, "copied", dst_id)
+
+    def _bring_up_to_date(self, given: _Given, there: Json, entry: Optional[Json]) -> None:
+        kind, dst_id = self._kind, self._kind.id_of(there)
+        wanted, now, base = _state(kind, given.doc), _state(kind, there), (entry or {}).get("base")
+        unfinished = bool((entry or {}).get("begun"))
+        todo = plan(wanted, now, base, self._overwrite, unfinished)
+        had_todo = not todo.empty
+        if had_todo and not self._job.dry_run:
+            self._id_map.announce(kind.name, _SCOPE, kind.id_of(given.src), dst_id, base=base, begun=["all"])
+            kind.change(self._tracking, there, given.doc, todo)
+        if not self._job.dry_run:
+            state = settled(wanted, base, todo, todo.differs) if base is not None or not todo.differs else base
+            self._id_map.record(kind.name, _SCOPE, kind.id_of(given.src), dst_id, base=state)
+        status = "differs" if todo.differs else "updated" if had_todo else "unchanged"
+        self._record(given, status, dst_id, [left_alone(todo.differs, base)] if todo.differs else [])
+
+    def _record(self, given: _Given, status: str, dst_id: Optional[str], reasons: Sequence[str] = ()) -> None:
+        told = "; ".join((*given.lacking, *reasons)) or None
+        self._job.ledger.record(
+            self._kind.name, "incomplete" if given.lacking else status, self._kind.id_of(given.src), dst_id=dst_id,
+            name=self._kind.title(given.src), reason=told, losses=[self._kind.loss] * bool(given.lacking),
+        )  # fmt: skip
+
+
+def _state(kind: Kind, doc: Json) -> State:
+    return {name: short(value) for name, value in kind.state(doc).items() if value not in (None, "")}
+
+
+def _safely(call: Callable[[], str]) -> Optional[str]:
+    try:
+        return str(call())
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return None
+
+
+def import_kind(
+    kind: Kind, tracking: Tracking, job: Job, directory: ExportDir, options: Mapping[str, Any], id_map: IdMap
+) -> None:
+    """Import the objects of a kind, and record each; see :class:`KindImporter`."""
+    KindImporter(kind, tracking, job, id_map, options).import_all(directory)
+
+
+# -- scripts and functions ------------------------------------------------------------------------------------------
+
+
+def export_kind_script(kind: Kind, options: Mapping[str, Any]) -> int:
+    """Do the work of the console script that exports a kind and return its exit status."""
+    name = f"export-{kind.plural.replace('_', '-')}"
+
+    def work(frm: Source) -> None:
+        _export(kind, frm, name)
+
+    return export_script(name, options, _words(kind.plural), work)
+
+
+def import_kind_script(kind: Kind, options: Mapping[str, Any]) -> int:
+    """Do the work of the console script that imports a kind and return its exit status."""
+    name = f"import-{kind.plural.replace('_', '-')}"
+
+    def work(to: Destination) -> None:
+        import_kind(kind, to.tracking, to.job, to.directory, options, to.id_map)
+
+    return import_script(name, options, _words(kind.plural), work)
+
+
+def export_kind_function(kind: Kind, output_dir: str, mlflow_client: Any, workers: int) -> Dict[str, int]:
+    """Do the work of the function that exports a kind; returns how many objects ended how."""
+    options = {"workers": workers}
+    with exporting(f"export_{kind.plural}", output_dir, options, mlflow_client, _words(kind.plural)) as frm:
+        _export(kind, frm, f"export-{kind.plural}")
+        return dict(frm.job.ledger.counts.get(kind.name, {}))
+
+
+def import_kind_function(
+    kind: Kind, input_dir: str, report_dir: Optional[str], options: Mapping[str, Any], mlflow_client: Any
+) -> Dict[str, int]:
+    """Do the work of the function that imports a kind; returns how many objects ended how."""
+    with importing(f"import_{kind.plural}", input_dir, report_dir, options, mlflow_client, _words(kind.plural)) as to:
+        import_kind(kind, to.tracking, to.job, to.directory, options, to.id_map)
+        return dict(to.job.ledger.counts.get(kind.name, {}))
+
+
+def _export(kind: Kind, frm: Source, name: str) -> None:
+    script = name.replace("-", "_") + ".py"
+    export_kind(kind, frm.tracking, frm.job, frm.directory, script)
+    if not (frm.job.dry_run or frm.directory.exists(file_of(kind))):
+        # an export of nothing is one too: it can be imported
+        frm.directory.make()
+        body: Json = {kind.plural: [], "experiments": {}, "runs": {}}
+        frm.directory.write_json(file_of(kind), envelope(script, body, tracking_uri=frm.tracking.uri))
+

@@ -1,0 +1,106 @@
+"""What is particular to scorers: see ``common/kinds.py``."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
+
+from mlflow_migration.client import scorers
+from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.kinds import Copies
+from mlflow_migration.common.three_way import Plan
+
+Json = Dict[str, Any]
+
+_MOST_GAPS = 1_000  # numbers that are filled: more are no gaps but nonsense
+
+
+class Scorers:
+    """Scorers with their versions and online configuration. Numbers of versions are kept, with their gaps."""
+
+    name, plural, loss = "scorer", "scorers", "scorers"
+
+    def read(self, tracking: Tracking) -> Iterator[Json]:
+        """Yield all scorers; see :func:`scorers.read_scorers`."""
+        return scorers.read_scorers(tracking)
+
+    def id_of(self, doc: Json) -> str:
+        """Return the scorer's id."""
+        return str(doc["scorer_id"])
+
+    def title(self, doc: Json) -> str:
+        """Return its name."""
+        return str(doc["name"])
+
+    def experiments(self, doc: Json) -> Sequence[str]:
+        """Return its experiment."""
+        return [doc["experiment_id"]]
+
+    def runs(self, doc: Json) -> Sequence[str]:
+        """Return none."""
+        return []
+
+    def translated(self, doc: Json, copies: Copies) -> Tuple[Json, List[str]]:
+        """Return it with its new experiment. Without ``--activate`` nothing is said of its online configuration."""
+        numbers = [int(version["version"]) for version in doc["versions"]]
+        if not numbers or numbers != sorted(set(numbers)) or numbers[0] < 1:
+            raise BadDirectory("its versions are not in order")
+        if numbers[-1] - len(numbers) > _MOST_GAPS:
+            raise BadDirectory(f"its version {numbers[-1]} leaves more than {_MOST_GAPS} numbers free")
+        online = doc.get("online") if copies.activate else None
+        return {**doc, "experiment_id": copies.experiment(str(doc["experiment_id"])), "online": online}, []
+
+    def key(self, doc: Json) -> str:
+        """Return experiment and name, which are unique together."""
+        return f"{doc['experiment_id']}/{doc['name']}"
+
+    def state(self, doc: Json) -> Dict[str, Any]:
+        """Return what each version is, and the online configuration."""
+        found: Dict[str, Any] = {f"version:{one['version']}": str(one["serialized_scorer"]) for one in doc["versions"]}
+        online = doc.get("online")
+        return {**found, **({"online": [float(online["sample_rate"]), online["filter_string"]]} if online else {})}
+
+    def create(self, tracking: Tracking, doc: Json) -> str:
+        """Register all versions in their order."""
+        scorer_id = self._register(tracking, doc, 0)
+        self._set_online(tracking, doc)
+        return scorer_id
+
+    def change(self, tracking: Tracking, there: Json, doc: Json, todo: Plan) -> None:
+        """Register versions that are new. A version never changes, and none comes before another."""
+        last = int(there["versions"][-1]["version"]) if there["versions"] else 0
+        impossible = [name for name in todo.write if name.startswith("version:") and int(name[8:]) <= last]
+        todo.write = [name for name in todo.write if name not in impossible]
+        todo.differs += impossible
+        if todo.touches("version:"):
+            self._register(tracking, doc, last)
+        if "online" in todo.write:
+            self._set_online(tracking, doc)
+
+    def _register(self, tracking: Tracking, doc: Json, last: int) -> str:
+        """Register the versions after the last; numbers that are free are taken and given back."""
+        experiment_id, name = str(doc["experiment_id"]), str(doc["name"])
+        scorer_id = ""
+        for version in doc["versions"]:
+            number, text = int(version["version"]), str(version["serialized_scorer"])
+            if number <= last:
+                continue
+            gaps = range(last + 1, number)
+            for gap in gaps:
+                scorers.register_scorer(tracking, experiment_id, name, gap, text)
+            scorer_id = scorers.register_scorer(tracking, experiment_id, name, number, text)
+            for gap in gaps:
+                scorers.delete_scorer_version(tracking, experiment_id, name, gap)
+            last = number
+        return scorer_id
+
+    def _set_online(self, tracking: Tracking, doc: Json) -> None:
+        online = doc.get("online")
+        if online:
+            scorers.set_online_scoring(
+                tracking, str(doc["experiment_id"]), str(doc["name"]), float(online["sample_rate"]),
+                online["filter_string"],
+            )  # fmt: skip
+
+
+SCORERS = Scorers()

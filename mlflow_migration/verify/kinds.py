@@ -1,0 +1,183 @@
+"""Compares the objects that a server has few of, such as scorers or webhooks: one rule, and what is particular to each.
+
+Nothing here is shared with what imports compare: a mistake there must not hide itself here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from mlflow_migration.client.errors import BadDirectory, NotFound, Unauthorized
+from mlflow_migration.client.scorers import read_scorers
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.io_utils import get_mlflow
+from mlflow_migration.verify.links import Links
+from mlflow_migration.verify.objects import RUN, Fields, Thing
+from mlflow_migration.verify.report import Report
+
+Json = Dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is particular to a kind.
+
+    :param kind: Its name in the report.
+    :param plural: Name of its file and of the list in it.
+    :param read: Yields all objects of a server.
+    :param named: Fields that together name an object among those of its server: paths such as ``experiment_id``.
+    :param ignored: Paths of what no destination can have; those of parts of a list leave its indexes out.
+    :param experiments: Paths of ids of experiments.
+    :param runs: Paths of ids of runs.
+    :param held_back: Paths of what only arrives with ``--activate``: that the destination has none is no difference.
+    """
+
+    kind: str
+    plural: str
+    read: Callable[[Tracking], Iterator[Json]]
+    named: Sequence[str]
+    ignored: Sequence[str] = ()
+    experiments: Sequence[str] = ("experiment_id",)
+    runs: Sequence[str] = ()
+    held_back: Sequence[str] = ()
+
+
+SPECS: Sequence[Spec] = (
+    Spec(
+        "scorer", "scorers", read_scorers, ("experiment_id", "name"),
+        ignored=("scorer_id", "versions.creation_time"), held_back=("online",),
+    ),
+)  # fmt: skip
+
+
+@dataclass
+class KindsVerifier:
+    """Compares the objects of all kinds of two sides.
+
+    :param links: What is a copy of what.
+    :param report: Gets the results.
+    :param depth: ``counts`` compares only which objects there are.
+    :param experiments: Returns the ids that an experiment of the source has at the destination.
+    :param scopes: Ids of the destination's experiments that are compared: nothing else is to be in them.
+    """
+
+    links: Links
+    report: Report
+    depth: str
+    experiments: Callable[[str, Optional[str]], Set[str]]
+    scopes: Set[str]
+
+    def compare(self, spec: Spec, ours: Sequence[Json], theirs: Sequence[Json], names: Mapping[str, str]) -> None:
+        """Compare the objects of one kind.
+
+        :param ours: Those of the source.
+        :param theirs: Those of the destination.
+        :param names: Names of the source's experiments by id, as far as its directory tells them.
+        """
+        left = {index: flat(spec, doc) for index, doc in enumerate(theirs)}
+        for doc in ours:
+            src = flat(spec, doc)
+            thing = Thing(spec.kind, title(spec, doc), title(spec, doc))
+            found = [index for index, dst in left.items() if self._is_copy(spec, src, dst, names)]
+            if not found:
+                self.report.missing(thing)
+                continue
+            # of several with one name, the one that differs least
+            ranked = sorted((len(self._differences(spec, src, left[index], names)), index) for index in found)
+            dst = left.pop(ranked[0][1])
+            differences = [] if self.depth == "counts" else self._differences(spec, src, dst, names)
+            self.report.compared(thing, title(spec, theirs[ranked[0][1]]), differences, ())
+        for index, dst in left.items():
+            if str(dst.get("experiment_id")) not in self.scopes or "experiment_id" not in spec.named:
+                continue  # what belongs to no experiment may be anybody's
+            dst_id = title(spec, theirs[index])
+            self.report.record(spec.kind, "extra", dst_id=dst_id, reason="the source has none that it is a copy of")
+
+    def _is_copy(self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]) -> bool:
+        return all(self._same(spec, name, src.get(name), dst.get(name), names) for name in spec.named)
+
+    def _same(self, spec: Spec, name: str, src: Any, dst: Any, names: Mapping[str, str]) -> bool:
+        path = _without_indexes(name)
+        if path in spec.experiments and src is not None and dst is not None:
+            return str(dst) in self.experiments(str(src), names.get(str(src)))
+        if path in spec.runs and src and dst:
+            return self.links.same(RUN, str(src), str(dst), "")
+        return bool(src == dst)
+
+    def _differences(
+        self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]
+    ) -> List[Tuple[str, Any, Any]]:
+        found = []
+        for name in sorted(src.keys() | dst.keys()):
+            if dst.get(name) is None and any(_is_below(name, path) for path in spec.held_back):
+                continue
+            if not self._same(spec, name, src.get(name), dst.get(name), names):
+                found.append((name, src.get(name), dst.get(name)))
+        return found
+
+
+def flat(spec: Spec, doc: Json) -> Fields:
+    """Return the fields of an object by their paths, such as ``versions.0.serialized_scorer``; empty ones are none."""
+    found: Fields = {}
+
+    def add(path: str, value: Any) -> None:
+        if any(_is_below(path, ignored) for ignored in spec.ignored):
+            return
+        if isinstance(value, dict):
+            for key in value:
+                add(f"{path}.{key}" if path else str(key), value[key])
+        elif isinstance(value, list):
+            for index, one in enumerate(value):
+                add(f"{path}.{index}", one)
+        elif value is not None and value != "":
+            found[path] = value
+
+    add("", doc)
+    return found
+
+
+def _without_indexes(path: str) -> str:
+    return ".".join(part for part in path.split(".") if not part.isdigit())
+
+
+def _is_below(path: str, parent: str) -> bool:
+    plain = _without_indexes(path)
+    return plain == parent or plain.startswith(parent + ".")
+
+
+def title(spec: Spec, doc: Json) -> str:
+    """Return what a reader calls an object."""
+    return "/".join(str(doc.get(name)) for name in spec.named) or json.dumps(doc)[:40]
+
+
+def read_server(spec: Spec, tracking: Tracking) -> Optional[List[Json]]:
+    """Return the objects that a server has; None if it can't be told, as it has no such route or the user no right."""
+    try:
+        return list(spec.read(tracking))
+    except Unauthorized:
+        return None
+    except NotFound as ex:
+        if ex.error_code:
+            raise
+        return None
+
+
+def read_directory(spec: Spec, directory: ExportDir) -> Optional[Tuple[List[Json], Dict[str, str]]]:
+    """Return the objects that an export has, and the names of their experiments by id; None if it has no such file.
+
+    :param directory: That of the whole export, or of the kind's.
+    :raises BadDirectory: The file can't be read.
+    """
+    file = f"{spec.plural}.json"
+    place = next((one for one in (directory.sub(spec.plural), directory) if one.exists(file)), None)
+    if place is None:
+        return None
+    doc = get_mlflow(place.read_json(file))
+    docs, about = doc.get(spec.plural), doc.get("experiments")
+    if not isinstance(docs, list) or not all(isinstance(one, dict) for one in docs):
+        raise BadDirectory(f"{place.path}/{file}: '{spec.plural}' is no list of objects")
+    named = about.items() if isinstance(about, dict) else ()
+    return docs, {key: str(one["name"]) for key, one in named if isinstance(one, dict) and one.get("name")}
