@@ -80,9 +80,9 @@ def make(path: Path) -> bool:
         raise NotMadeError(f"no Python {' or '.join(versions)} on the PATH or in pyenv")
     try:
         _run([python, "-m", "venv", "--clear", str(path)])
-        install = [str(path / "bin" / "python"), "-m", "pip", "install", "-q", "--retries", "1"]
-        _run([*install, "--upgrade", "pip"])
-        _run([*install, *packages])
+        own = str(path / "bin" / "python")
+        _run([own, "-m", "pip", "install", "-q", "--retries", "1", "uv"])
+        _run([own, "-m", "uv", "pip", "install", "-q", *packages])
         marker.write_text(recipe, encoding="utf-8")
     finally:
         if not marker.exists():
@@ -113,7 +113,7 @@ def main(args: Optional[List[str]] = None) -> int:
             return 1
         return 0
 
-    # pip waits for the network as long as it works
+    # an installer waits for the network as long as it works
     with ThreadPoolExecutor(2) as pool:
         status = max(pool.map(make_and_tell, options.path))
     return 0 if options.optional else status
