@@ -160,6 +160,29 @@ def _expectation(value: Any) -> Json:
     return {"value": value}
 
 
+def read_traces(directory: ExportDir) -> Json:
+    """Return what the list of a directory's traces says.
+
+    :return: ``experiments``, each with ``id``, ``name``, ``creation_time`` (ms, or None) and ``traces`` (ids), and
+        ``failed``: ids of those that could not be exported.
+    :raises BadDirectory: The file can't be read; it is named.
+    """
+    doc = directory.read_json(TRACES_FILE)
+    try:
+        found = [
+            {
+                "id": str(item["id"]),
+                "name": str(item["name"]),
+                "creation_time": item.get("creation_time"),
+                "traces": [str(trace_id) for trace_id in item.get("traces") or ()],
+            }
+            for item in doc["mlflow"]["experiments"]
+        ]
+        return {"experiments": found, "failed": [str(i) for i in (doc.get("info") or {}).get("failed_traces") or ()]}
+    except (TypeError, ValueError, KeyError, AttributeError) as ex:
+        raise BadDirectory(f"{directory.path}/{TRACES_FILE}: it is no list of traces: {ex!r}") from ex
+
+
 # -- spans ------------------------------------------------------------------------------------------------------
 
 

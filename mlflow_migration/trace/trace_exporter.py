@@ -24,6 +24,8 @@ from mlflow_migration.common.trace_files import (
     IN_DATABASE,
     NOWHERE,
     TRACE_FILE,
+    TRACES,
+    TRACES_FILE,
     canonical_spans,
     place_of_spans,
 )
@@ -130,6 +132,15 @@ class TraceExporter:
         pages = self._traces.linked(self._experiment_id, run_id)
         infos = [info for page in pages for info in page]
         return [i["trace_id"] for i in infos if (i.get("trace_metadata") or {}).get(SOURCE_RUN) != run_id]
+
+    def export_run(self, run_id: str) -> None:
+        """Export the traces that were made in a run, or are linked to it, and record each."""
+        for page in self._traces.linked(self._experiment_id, run_id):
+            for info in page:
+                if (info.get("trace_metadata") or {}).get(SOURCE_RUN) != run_id:
+                    self._links[info["trace_id"]] = [run_id]
+            for some in self._batches(page, iter(())):
+                self.export(some)
 
     def export(self, infos: Sequence[Json]) -> List[str]:
         """Export some traces, and record each; returns the ids of those that are whole now."""
@@ -285,6 +296,32 @@ def _canonical(doc: Any) -> bytes:
     return json.dumps(doc, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
+def export_traces_of_run(
+    tracking: Tracking, job: Job, run_id: str, experiment_id: str, directory: ExportDir, settings: TraceSettings
+) -> TraceExporter:
+    """Export the traces that were made in a run, or are linked to it, below the run's directory."""
+    exporter = TraceExporter(tracking, job, experiment_id, trace_place(directory), settings)
+    exporter.export_run(run_id)
+    return exporter
+
+
+def write_list(directory: ExportDir, script: str, uri: str, experiments: Sequence[Json], failed: Sequence[str]) -> None:
+    """Write traces.json.
+
+    :param experiments: Each with its ``traces``.
+    :param failed: Ids of the traces that could not be exported.
+    """
+    count = sum(len(experiment["traces"]) for experiment in experiments)
+    info = {
+        "num_total_traces": count + len(failed),
+        "num_ok_traces": count,
+        "num_failed_traces": len(failed),
+        "failed_traces": list(failed),
+    }
+    text = envelope(script, {"experiments": list(experiments)}, info, tracking_uri=uri)
+    directory.write_json(TRACES_FILE, text)
+
+
 def export_one_trace(
     tracking: Tracking, job: Job, trace_id: str, directory: ExportDir, settings: TraceSettings
 ) -> TraceExporter:
@@ -312,6 +349,5 @@ def experiment_of(info: Mapping[str, Any]) -> str:
 
 def trace_place(parent: ExportDir) -> Callable[[str], ExportDir]:
     """Return what gives the directory of a trace id below the directory of an experiment or a run."""
-    from mlflow_migration.common.trace_files import TRACES
 
     return lambda trace_id: parent.sub(TRACES, safe_name(trace_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, Refused, describe
@@ -89,11 +89,21 @@ class TraceImporter:
     :param experiment_id: The destination's experiment; empty if a dry run would create it.
     :param id_map: What earlier imports did.
     :param overwrite: Write again what was edited at the destination.
+    :param wake: Called before something is written: a deleted experiment takes nothing.
     """
 
-    def __init__(self, tracking: Tracking, job: Job, experiment_id: str, id_map: IdMap, *, overwrite: bool) -> None:
+    def __init__(
+        self,
+        tracking: Tracking,
+        job: Job,
+        experiment_id: str,
+        id_map: IdMap,
+        *,
+        overwrite: bool,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
         self._traces, self._job, self._experiment_id, self._id_map = Traces(tracking), job, experiment_id, id_map
-        self._overwrite = overwrite
+        self._overwrite, self._wake = overwrite, wake
         self._there: Dict[str, bytes] = {}  # short hashes of the infos of the destination's traces
         self._unfinished: Set[str] = set()  # of those the ones without spans in the database
         self._by_key: Dict[str, str] = {}
@@ -332,6 +342,8 @@ class TraceImporter:
     def _write(self, works: Sequence[_Work]) -> None:
         """Write what is to be written: infos first, then spans; where these would change an info, the other way."""
         busy = [work for work in works if not work.todo.empty]
+        if busy:
+            self._wake()
         after = {id(work) for work in busy if "spans" in work.todo.write and would_be_changed(work.info, work.spans)}
         plain = [work for work in busy if id(work) not in after]
         self._each(self._write_info, [work for work in plain if work.created or work.writes])

@@ -12,16 +12,18 @@ BELOW = {
     "client": set(),
     "common": {"client"},
     "logged_model": {"common", "client"},
-    "run": {"logged_model", "common", "client"},
-    "experiment": {"run", "logged_model", "common", "client"},
-    "model": {"run", "logged_model", "common", "client"},
-    "model_version": {"model", "run", "logged_model", "common", "client"},
-    "prompt": {"model", "run", "logged_model", "common", "client"},
-    "bulk": {"verify", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
+    "trace": {"common", "client"},
+    "run": {"trace", "logged_model", "common", "client"},
+    "experiment": {"run", "trace", "logged_model", "common", "client"},
+    "model": {"run", "trace", "logged_model", "common", "client"},
+    "model_version": {"model", "run", "trace", "logged_model", "common", "client"},
+    "prompt": {"model", "run", "trace", "logged_model", "common", "client"},
+    "bulk": {"verify", "prompt", "model", "experiment", "run", "trace", "logged_model", "common", "client"},
     "verify": {"common", "client"},
-    "tools": {"model", "run", "logged_model", "common", "client"},
+    "tools": {"model", "run", "trace", "logged_model", "common", "client"},
     "copy": {
-        "bulk", "verify", "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
+        "bulk", "verify", "prompt", "model_version", "model", "experiment", "run", "trace",
+        "logged_model", "common", "client",
     },  # fmt: skip
 }
 EXCEPTIONS = {
