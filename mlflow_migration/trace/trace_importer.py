@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, Refused, describe
@@ -61,6 +62,7 @@ class _Work:
     info: Json = field(default_factory=dict)  # as the destination gets it
     spans: List[Json] = field(default_factory=list)
     there: Optional[Json] = None
+    beside: State = field(default_factory=dict)
     base: Optional[State] = None
     wanted: State = field(default_factory=dict)
     todo: Plan = field(default_factory=Plan)
@@ -107,7 +109,8 @@ class TraceImporter:
         self._there: Dict[str, bytes] = {}  # short hashes of the infos of the destination's traces
         self._unfinished: Set[str] = set()  # of those the ones without spans in the database
         self._by_key: Dict[str, str] = {}
-        self._loaded = self._writable = False
+        self._matches: Dict[str, AbstractSet[str]] = {}
+        self._loaded = False
         self._lock = threading.Lock()
         self.run_ids: Mapping[str, str] = {}
         """Destination ids of runs by those of the source."""
@@ -124,7 +127,6 @@ class TraceImporter:
         if self._loaded:
             return
         self._loaded = True
-        self._writable = self._traces.writable() if not self._job.dry_run else True
         if not (existed and self._experiment_id):
             return
         for page in self._traces.listing(self._experiment_id):
@@ -175,7 +177,8 @@ class TraceImporter:
 
     def import_group(self, found: Found) -> None:
         """Import some traces, at most BATCH, and record each."""
-        if not self._writable:
+        # asked only where something is to be written
+        if not (self._there or self._job.dry_run or self._traces.writable()):
             for src_id, _ in found:
                 self._job.lost("trace", src_id, Refused(TOO_OLD, http_status_code=404), "traces")
                 self._job.progress.advance()
@@ -238,6 +241,43 @@ class TraceImporter:
             work.there = there.get(work.dst_id)
             if work.there is not None and self._is_origin(work):
                 self._restore_ids(work)
+        unknown = [w for w in differ if w.there is not None and self._base(w) is None]
+        for outcome in self._job.executor.gather(self._look_beside, unknown):
+            outcome.item.error = outcome.error
+
+    def _base(self, work: _Work) -> Optional[State]:
+        """Return what the last import left of a trace; None if that is not known."""
+        entry = self._id_map.find("trace", self._experiment_id, work.src_id)
+        base: Optional[State] = entry["base"] if entry is not None and entry["dst_id"] == work.dst_id else None
+        return None if work.created else base
+
+    def _look_beside(self, work: _Work) -> None:
+        """Find out what the destination has of that which its info does not tell."""
+        for name in _beside(work.wanted):
+            if name == "files":
+                there = all(self._has_file(work, path) for path in self._files(work))
+            elif name == "prompts":
+                named = [f"{prompt['name']}/{prompt['version']}" for prompt in prompts_of(work.doc["info"])]
+                there = all(work.dst_id in self._matching(f"prompt = '{prompt}'") for prompt in named)
+            else:
+                there = work.dst_id in self._matching(f"run_id = '{work.wanted[name]}'")
+            if there:
+                work.beside[name] = work.wanted[name]
+
+    def _matching(self, where: str) -> AbstractSet[str]:
+        """Return the ids of the destination's traces that fit a filter."""
+        with self._lock:
+            if where not in self._matches:
+                pages = self._traces.search(self._experiment_id, where)
+                self._matches[where] = {info["trace_id"] for page in pages for info in page}
+            return self._matches[where]
+
+    def _has_file(self, work: _Work, path: str) -> bool:
+        try:
+            with self._traces.artifact(work.dst_id, posixpath.basename(path) if path != DATA_FILE else "") as blocks:
+                return sum(map(len, blocks)) == work.directory.size(path)
+        except Refused:
+            return False
 
     def _translate(self, work: _Work) -> None:
         info = work.doc["info"]
@@ -290,21 +330,13 @@ class TraceImporter:
 
     def _needs_look(self, work: _Work) -> bool:
         """Tell whether the whole info of the destination's trace has to be read."""
-        entry = self._id_map.find("trace", self._experiment_id, work.src_id)
-        same = self._there[work.dst_id] == digest(work.info)
-        spans = "spans" in work.wanted and work.dst_id in self._unfinished
-        base = (entry or {}).get("base")
-        if base is None:
-            return not same or spans or any(name in work.wanted for name in ("files", "prompts")) or self._links(work)
-        return not same or spans or self._overwrite or base != work.wanted
-
-    def _links(self, work: _Work) -> bool:
-        return any(name.startswith("link:") for name in work.wanted)
+        if self._there[work.dst_id] != digest(work.info) or self._overwrite:
+            return True
+        base, lacks_spans = self._base(work), "spans" in work.wanted and work.dst_id in self._unfinished
+        return lacks_spans or (bool(_beside(work.wanted)) if base is None else base != work.wanted)
 
     def _plan(self, work: _Work) -> None:
-        entry = self._id_map.find("trace", self._experiment_id, work.src_id)
-        base = (entry or {}).get("base") if (entry or {}).get("dst_id") == work.dst_id and not work.created else None
-        work.base = base
+        work.base = base = self._base(work)
         work.problems += [f"already in the export: {problem}" for problem in work.doc["about"]["incomplete"]]
         work.losses.update({"traces"} if work.problems else ())
         for assessment_id in unreachable(work.info.get("assessments") or ()):
@@ -324,9 +356,7 @@ class TraceImporter:
         if work.there is None:
             return  # as it was
         now = state_of(work.there, work.doc["info"])
-        for name in work.wanted:
-            if name in ("files", "prompts") or name.startswith("link:"):
-                now.update({name: base[name]} if base is not None and name in base else {})
+        now.update(work.beside if base is None else {name: base[name] for name in _beside(work.wanted) if name in base})
         lacks_spans = work.dst_id in self._unfinished
         if "spans" in work.wanted:
             now.update({} if lacks_spans else {"spans": (base or work.wanted).get("spans", "")})
@@ -512,6 +542,11 @@ class TraceImporter:
             **({"state": _IN_PROGRESS} if in_progress else {}),
             **({"losses": sorted(work.losses)} if work.losses else {}),
         )  # fmt: skip
+
+
+def _beside(wanted: State) -> List[str]:
+    """Return the fields that no info tells: links and files."""
+    return [name for name in wanted if name in ("files", "prompts") or name.startswith("link:")]
 
 
 def destination_ids(tracking: Tracking, experiment_id: str) -> Tuple[Dict[str, str], Dict[str, str]]:
