@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 import requests
@@ -21,6 +21,16 @@ from tests.support.servers import Server
 
 NO_WRITE = ("/search", "/batchGetInfos")
 KINDS = ("full", "open", "bare", "root", "early", "file")
+OLD_DATA = {
+    "spans": [
+        {
+            "name": "old", "context": {"span_id": "0x00000000000000a1", "trace_id": "0x" + "ab" * 16},
+            "parent_id": None, "start_time": 1735689600123000000, "end_time": 1735689600123000005,
+            "status_code": "OK", "status_message": "", "attributes": {"mlflow.spanType": '"TOOL"'}, "events": [],
+        }
+    ],
+    "request": "{}",
+}  # fmt: skip
 SERVERS = ("mlflow.artifactLocation", "mlflow.trace.spansLocation", "mlflow_exim.trace.trace_id")
 
 
@@ -157,11 +167,7 @@ def everything(source: Source) -> Dict[str, str]:
     at.post(early, request_time="2025-06-01T00:00:00.000Z", execution_duration="0.001s", state="ERROR")
     at.post(bare)
     at.post(file)
-    data = {"spans": [{"name": "old", "context": {"span_id": "0x00000000000000a1", "trace_id": "0x" + "ab" * 16},
-                       "parent_id": None, "start_time": 1735689600123000000, "end_time": 1735689600123000005,
-                       "status_code": "OK", "status_message": "", "attributes": {"mlflow.spanType": '"TOOL"'},
-                       "events": []}], "request": "{}"}  # fmt: skip
-    at.put(file, "traces.json", json.dumps(data).encode())
+    at.put(file, "traces.json", json.dumps(OLD_DATA).encode())
     return {"full": full, "open": open_, "bare": bare, "root": root, "early": early, "file": file, "run": run,
             "other": other, "attachment": attachment, "second": second["assessment_id"]}  # fmt: skip
 
@@ -365,14 +371,15 @@ def test_single_scripts_move_a_trace_and_the_traces_of_experiments(
     assert data_of(moves.dst.uri, made["file"])["spans"][0]["name"] == "old"
     run_script("export-traces", "--experiment-ids", source.id, "--output-dir", many, env=src, check=0)
     # the runs that they are linked to are not there
-    result = run_script("import-traces", "--input-dir", many, env=dst, check=1)
+    result = run_script("import-traces", "--input-dir", many, "--report-dir", moves.report, env=dst, check=1)
     assert table(result.stdout)["trace"]["copied"] == 3
     assert table(result.stdout)["trace"]["incomplete"] == 3
     experiment = Rest(moves.dst.uri).experiment(name)["experiment_id"]
     # the one that has gone elsewhere stays there
     assert len(infos_of(Rest(moves.dst.uri), experiment)) == 6
     assert made["file"] not in infos_of(Rest(moves.dst.uri), experiment)
-    moves.copy(name, name)  # now the runs come
+    # now the runs come, and what names them follows
+    assert moves.copy(name, name)["trace"] == {"updated": 3, "unchanged": 3}
     both = ("--src-mlflow-uri", moves.src.uri, "--dst-mlflow-uri", moves.dst.uri, "--report-dir", moves.report)
     result = run_script("copy-traces", *both, "--experiment", name, "--experiment-name", name, check=0)
     assert table(result.stdout)["trace"]["unchanged"] == 6
@@ -393,3 +400,43 @@ def test_a_run_takes_its_traces_along_and_run_ids_leaves_out_the_others(
     assert statuses(moves.home / "part", "trace") == {
         made[key]: "copied" if key == "full" else "skipped" for key in KINDS
     }
+
+
+def old_trace(server: Server, name: str) -> Tuple[str, str, str]:
+    """Make a trace and its run on a server of MLflow 2, and one in progress; ids of both and of the run."""
+    source = Source(server, name)
+    run = source.run("made in")
+    at = TraceSource(server.uri, source.id)
+    found = []
+    for metadata in ([{"key": "mlflow.traceInputs", "value": "in"}, {"key": "mlflow.sourceRun", "value": run}], []):
+        body = {"experiment_id": source.id, "timestamp_ms": 1735689600123, "request_metadata": metadata,
+                "tags": [{"key": "mlflow.traceName", "value": "f"}]}  # fmt: skip
+        found.append(at.call("POST", "/api/2.0/mlflow/traces", body).json()["trace_info"]["request_id"])
+    end = {"request_id": found[0], "timestamp_ms": 1735689601000, "status": "ERROR",
+           "request_metadata": [{"key": "mlflow.traceOutputs", "value": "out"}], "tags": []}  # fmt: skip
+    at.call("PATCH", f"/api/2.0/mlflow/traces/{found[0]}", end)
+    at.put(found[0], "traces.json", json.dumps(OLD_DATA).encode())
+    return found[0], found[1], run
+
+
+def test_traces_of_mlflow_2_arrive_and_go_nowhere_else(
+    run_script: Callable[..., Any], server_222: Server, dst_server: Server, experiment_name: str, tmp_path: Path
+) -> None:
+    done, begun, run = old_trace(server_222, experiment_name)
+    moves = Moves(run_script, server_222, dst_server, tmp_path)
+    assert moves.copy(experiment_name, experiment_name)["trace"] == {"copied": 2}
+    experiment = Rest(dst_server.uri).experiment(experiment_name)["experiment_id"]
+    infos = infos_of(Rest(dst_server.uri), experiment)
+    info = infos[done]
+    assert infos.keys() == {done, begun}
+    assert (info["state"], info["request_time"], info["execution_duration"]) == (
+        "ERROR", "2025-01-01T00:00:00.123Z", "0.877s",
+    )  # fmt: skip
+    assert (info["request_preview"], info["response_preview"]) == ("in", "out")
+    assert info["trace_metadata"]["mlflow.sourceRun"] == id_map(moves.report)[run]
+    assert infos[begun]["state"] == "IN_PROGRESS"
+    assert data_of(dst_server.uri, done) == OLD_DATA
+    back = Moves(run_script, dst_server, server_222, tmp_path)
+    assert back.copy(experiment_name, f"{experiment_name} back", status=1)["trace"] == {"failed": 2}
+    assert "takes no traces" in back.reason(done)
+    assert back.copy(experiment_name, f"{experiment_name} 2", "--accept-loss", "traces")["trace"] == {"skipped": 2}
