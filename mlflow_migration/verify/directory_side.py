@@ -23,7 +23,9 @@ from mlflow_migration.common.object_files import (
     read_run,
     read_version,
     run_dirs,
+    trace_dirs,
 )
+from mlflow_migration.verify.directory_traces import DirectoryTraces
 from mlflow_migration.verify.files import DirectoryFiles
 from mlflow_migration.verify.objects import (
     EXPERIMENT,
@@ -32,6 +34,7 @@ from mlflow_migration.verify.objects import (
     PROMPT,
     PROMPT_VERSION,
     RUN,
+    TRACE,
     VERSION,
     Files,
     PointSum,
@@ -61,16 +64,18 @@ class Parts:
     :param loose: Runs and logged models that are there without their experiment.
     :param models: Registered models.
     :param prompts: Prompts, or one version of a prompt.
+    :param traces: Traces that are there without their experiment.
     """
 
     experiments: List[ExportDir] = field(default_factory=list)
     loose: List[ExportDir] = field(default_factory=list)
     models: List[ExportDir] = field(default_factory=list)
     prompts: List[ExportDir] = field(default_factory=list)
+    traces: List[ExportDir] = field(default_factory=list)
 
     def found(self) -> bool:
         """Tell whether there is anything."""
-        return bool(self.experiments or self.loose or self.models or self.prompts)
+        return bool(self.experiments or self.loose or self.models or self.prompts or self.traces)
 
 
 def parts_of(directory: ExportDir) -> Parts:
@@ -95,6 +100,8 @@ def _collect(directory: ExportDir, parts: Parts, depth: int) -> None:
         parts.loose.append(directory)
     elif directory.exists("prompt.json") or directory.exists("prompts_summary.json"):
         parts.prompts.append(directory)
+    elif directory.exists("trace.json") or trace_dirs(directory):
+        parts.traces.append(directory)
     elif depth < 2 and (directory.exists("experiments.json") or directory.exists("models.json")):
         for name in directory.names():
             _collect(directory.sub(name), parts, 2)
@@ -120,6 +127,8 @@ class DirectorySide:
         self.directory, self._executor, self._full = directory, executor, full
         self.parts = parts_of(directory)
         self.uri = directory.path
+        self.traces = DirectoryTraces(executor, [*self.parts.loose, *self.parts.traces])
+        """Its traces."""
         self._sums: Dict[str, Dict[str, PointSum]] = {}
         self._keys: Dict[Tuple[str, str], str] = {}
         self._models: Optional[Dict[str, ExportDir]] = None
@@ -256,6 +265,8 @@ class DirectorySide:
 
     def key_of(self, kind: str, object_id: str) -> Optional[str]:
         """Return the key tag of what was read so far, empty if it has none; None if there is no such object."""
+        if kind == TRACE:
+            return self.traces.key_of(object_id)
         return self._keys.get((kind, object_id))
 
     # -- registered models and prompts --------------------------------------------------------------------------

@@ -46,7 +46,7 @@ class ExperimentVerifier:
         for page in self._dst.logged_models(Thing(EXPERIMENT, experiment_id)):
             for model in page:
                 self._links.note(LOGGED_MODEL, experiment_id, model.id, model.key)
-        self._links.note_id_map(experiment_id)
+        self._links.note_id_map(experiment_id, RUN, LOGGED_MODEL)
 
     def experiment(self, src: Thing, dst: Thing) -> None:
         """Compare an experiment, its runs and its logged models with those of its copy."""

@@ -11,6 +11,7 @@ import json
 import re
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from tests.support.make_traces import time_text
 from tests.support.rest import AJAX, API, Json, Rest, RestError
 
 API_3 = "/api/3.0/mlflow"
@@ -308,7 +309,7 @@ def _span(span: Json) -> Json:
         "parent": _hex(span.get("parent_span_id")),
         "start": int(span.get("start_time_unix_nano") or 0),
         "end": int(span.get("end_time_unix_nano") or 0),
-        "status": [(status.get("code") or "STATUS_CODE_UNSET").replace("STATUS_CODE_", ""), status.get("message") or ""],
+        "status": [str(status.get("code") or "UNSET").replace("STATUS_CODE_", ""), status.get("message") or ""],
     }
 
 
@@ -398,8 +399,6 @@ def _seconds(ms: int) -> str:
 
 
 def _time(ms: int) -> str:
-    from tests.support.make_traces import time_text
-
     return time_text(ms) if ms % 1000 else time_text(ms).replace(".000Z", "Z")
 
 

@@ -5,6 +5,8 @@ Spans are written as OTLP in JSON, which is the only way by which a server takes
 
 from __future__ import annotations
 
+import base64
+import datetime
 import hashlib
 import json
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
@@ -13,6 +15,8 @@ from tests.support.rest import API, Json, Rest, noise
 
 API_3 = "/api/3.0/mlflow"
 OTLP = "/v1/traces"
+TRACE_KEY = "mlflow_exim.trace.trace_id"
+LOCATION = "mlflow.artifactLocation"
 #: of all traces, in ms since epoch
 START = 1_700_000_000_123
 BATCH = 100  # traces of one OTLP request
@@ -35,17 +39,8 @@ def span_id_of(seed: str) -> str:
 
 def time_text(ms: int) -> str:
     """A time of ms since epoch as protobuf writes it."""
-    day, rest = divmod(ms // 1000, 86_400)
-    year, month, date = _date(day)
-    hour, rest = divmod(rest, 3600)
-    return f"{year:04}-{month:02}-{date:02}T{hour:02}:{rest // 60:02}:{rest % 60:02}.{ms % 1000:03}Z"
-
-
-def _date(day: int) -> Tuple[int, int, int]:
-    import datetime
-
-    found = datetime.date(1970, 1, 1) + datetime.timedelta(days=day)
-    return found.year, found.month, found.day
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=ms)
+    return moment.isoformat(timespec="milliseconds") + "Z"
 
 
 def any_value(value: Any) -> Json:
@@ -73,16 +68,15 @@ def attributes(values: Mapping[str, Any]) -> List[Json]:
 def span(trace_id: str, name: str, parent: str = "", start: int = START, took: Optional[int] = 5, **more: Any) -> Json:
     """A span in OTLP.
 
-    :param name: Unique in its trace: its id is made of it.
+    :param name: Unique in its trace, for its id is made of it.
     :param parent: Name of its parent; empty for a root.
     :param start: ms since epoch.
     :param took: ms; None if it has not ended.
     :param more: Other fields; `attributes` as a dictionary.
     """
-    seed = f"{trace_id} "
     found: Json = {
         "traceId": trace_id[len("tr-") :],
-        "spanId": span_id_of(seed + name),
+        "spanId": span_id_of(name),
         "name": name,
         "startTimeUnixNano": str(start * 1_000_000 + 17),
         "status": {"code": "STATUS_CODE_OK"},
@@ -90,7 +84,7 @@ def span(trace_id: str, name: str, parent: str = "", start: int = START, took: O
         "attributes": attributes(more.get("attributes", {})),
     }
     if parent:
-        found["parentSpanId"] = span_id_of(seed + parent)
+        found["parentSpanId"] = span_id_of(parent)
     if took is not None:
         found["endTimeUnixNano"] = str((start + took) * 1_000_000 + 23)
     return found
@@ -167,9 +161,6 @@ def artifact_root(rest: Rest, doc: Json) -> str:
     return str(rest.call("GET", f"{API_3}/traces/{doc['trace_id']}")["trace"]["trace_info"]["tags"][LOCATION])
 
 
-LOCATION = "mlflow.artifactLocation"
-
-
 def put_spans_file(rest: Rest, root: str, spans: Sequence[Json]) -> None:
     """Put spans where an artifact-backed trace has them."""
     rest.put_file(root, "traces.json", json.dumps({"spans": spans}).encode())
@@ -177,18 +168,16 @@ def put_spans_file(rest: Rest, root: str, spans: Sequence[Json]) -> None:
 
 def file_span(trace_id: str, name: str, parent: str = "", otel_id: str = "", **values: Any) -> Json:
     """A span as traces.json has it: ids in base64, each attribute as JSON text."""
-    import base64
 
     def encoded(hex_id: str) -> str:
         return base64.b64encode(bytes.fromhex(hex_id)).decode()
 
     own = otel_id or trace_id[len("tr-") :]
-    seed = f"{trace_id} "
     values = {"mlflow.traceRequestId": trace_id, **values}
     return {
         "trace_id": encoded(own),
-        "span_id": encoded(span_id_of(seed + name)),
-        "parent_span_id": encoded(span_id_of(seed + parent)) if parent else None,
+        "span_id": encoded(span_id_of(name)),
+        "parent_span_id": encoded(span_id_of(parent)) if parent else None,
         "name": name,
         "start_time_unix_nano": START * 1_000_000 + 17,
         "end_time_unix_nano": (START + 5) * 1_000_000 + 23,
@@ -205,16 +194,26 @@ def file_span(trace_id: str, name: str, parent: str = "", otel_id: str = "", **v
 class TraceSource:
     """Makes traces in one experiment; what it has made is in `ids`, by role."""
 
-    def __init__(self, rest: Rest, experiment_id: str, seed: str = "") -> None:
-        """`seed` makes the ids different from those of other experiments; default is the experiment's id and server."""
+    def __init__(
+        self, rest: Rest, experiment_id: str, seed: str = "", copies: Optional[Mapping[str, str]] = None
+    ) -> None:
+        """Nothing is sent yet.
+
+        :param seed: Makes the ids different from those of other experiments; default is the experiment's id and server.
+        :param copies: The ids of traces by role, to make what an import would have made of them under new ids.
+        """
         self.rest, self.experiment_id = rest, experiment_id
         self.seed = seed or f"{rest.uri} {rest.workspace} {experiment_id}"
         self.ids: Dict[str, str] = {}
+        self._copies = copies or {}
 
     def info(self, role: str, trace_id: str = "", **more: Any) -> Json:
         """The info of a new trace, not yet sent."""
         self.ids[role] = trace_id or trace_id_of(f"{self.seed} {role}")
-        return info(self.ids[role], self.experiment_id, **more)
+        doc = info(self.ids[role], self.experiment_id, **more)
+        if role in self._copies:
+            doc["tags"] = {**doc["tags"], TRACE_KEY: self._copies[role]}
+        return doc
 
     def everything(
         self, runs: Sequence[str] = (), prompts: Sequence[Tuple[str, str]] = (), model_id: str = ""
@@ -273,12 +272,12 @@ class TraceSource:
 
     def custom_ids(self) -> None:
         """Ids that are not MLflow's own: no spans can be in the database."""
-        doc = self.info("custom", f"my custom id {self.seed[-8:]}", client_request_id="custom")
+        doc = self.info("custom", f"my custom id {span_id_of(self.seed)}", client_request_id="custom")
         start(self.rest, doc)
         own = [file_span(doc["trace_id"], "root", otel_id="12" * 16, n=1)]
         own.append(file_span(doc["trace_id"], "child", "root", otel_id="12" * 16))
         put_spans_file(self.rest, artifact_root(self.rest, doc), own)
-        start(self.rest, self.info("slash", f"my custom id/1 {self.seed[-8:]}"))
+        start(self.rest, self.info("slash", f"my custom id/1 {span_id_of(self.seed)}"))
 
     def in_progress(self) -> None:
         """Traces that have not ended: one with its first spans, one without any."""
@@ -299,7 +298,7 @@ class TraceSource:
         trace_id = start(self.rest, doc)
         usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
         spans = [
-            file_span(trace_id, "root", **{"mlflow.spanInputs": {"a": [1, None, "\u00fc"]}, "mlflow.spanType": "CHAIN"}),
+            file_span(trace_id, "root", **{"mlflow.spanInputs": {"a": [1, None, "\u00fc"]}, "mlflow.spanType": "LLM"}),
             file_span(trace_id, "llm", "root", **{"mlflow.chat.tokenUsage": usage, "mlflow.spanType": "CHAT_MODEL"}),
         ]
         put_spans_file(self.rest, artifact_root(self.rest, doc), spans)
@@ -353,6 +352,9 @@ class TraceSource:
             ]
         }
         self.rest.call("POST", OTLP, json=body, headers={"x-mlflow-experiment-id": self.experiment_id})
+        if "bare" in self._copies:
+            tag = {"key": TRACE_KEY, "value": self._copies["bare"]}
+            self.rest.call("PATCH", f"{API_3}/traces/{trace_id}/tags", json=tag)
 
     def linked(self, runs: Sequence[str], prompts: Sequence[Tuple[str, str]], model_id: str) -> None:
         """Traces that name runs, a logged model and prompts."""
@@ -412,7 +414,7 @@ def assessments(trace_id: str, runs: Sequence[str] = ()) -> List[Json]:
     found += [one(f"expected {name}", expectation=exact(value)) for name, value in exactly.items()]
     code = {"source_type": "CODE", "source_id": "scorer.py"}
     found.append(one("why", 100, feedback={"value": 1.0}, rationale="because\n\u00fc", source=code))
-    found.append(one("of a span", feedback={"value": 2.0}, span_id=span_id_of(f"{trace_id} llm"), source=judge))
+    found.append(one("of a span", feedback={"value": 2.0}, span_id=span_id_of("llm"), source=judge))
     metadata = {"mlflow.assessment.judgeCost": "0.25", "k": "v"}
     if runs:
         metadata["mlflow.assessment.sourceRunId"] = runs[0]
@@ -504,7 +506,7 @@ def _old_span(trace_id: str, n: int) -> Json:
     seed = f"{trace_id} "
     return {
         "name": f"step {n}",
-        "context": {"span_id": f"0x{span_id_of(f'{seed}{n}')}", "trace_id": f"0x{hashlib.md5(seed.encode()).hexdigest()}"},
+        "context": {"span_id": f"0x{span_id_of(f'{seed}{n}')}", "trace_id": f"0x{trace_id_of(seed)[3:]}"},
         "parent_id": f"0x{span_id_of(f'{seed}{n - 1}')}" if n else None,
         "start_time": START * 1_000_000 + n,
         "end_time": (START + 5) * 1_000_000 + n,
