@@ -262,7 +262,8 @@ class TraceVerifier:
         theirs: Fields = {}
         for run_id in there:
             same = [one for one in ours if self._links.same(RUN, one, run_id, pair.scope)]
-            theirs[f"run:{same[0]}" if same else f"run:{run_id} of the destination"] = "linked"
+            home = same[0] if same else self._links.home(RUN, run_id)
+            theirs[f"run:{home or f'{run_id} of the destination'}"] = "linked"
         pair.fields({f"run:{run_id}": "linked" for run_id in ours}, theirs)
 
     def _linked_prompts(self, pair: Comparison, linked: "_Linked") -> None:

@@ -90,6 +90,7 @@ class _Traces:
 
 
 _STORE = "TRACKING_STORE"
+_EXPERIMENT = "mlflow.experimentId"
 
 
 class _Comparison:
@@ -98,6 +99,7 @@ class _Comparison:
         self.ids = dict(ids)
         self.found: List[str] = []
         self.pairs: Dict[str, str] = {}
+        self.experiments = {src.experiment_id: dst.experiment_id}
 
     def equal(self, what: str, src: Any, dst: Any) -> None:
         if _stable(src) != _stable(dst):
@@ -140,7 +142,10 @@ class _Comparison:
             return _WORD.sub(lambda word: self.ids.get(word.group(0), word.group(0)), value)
         if isinstance(value, list):
             return [self.mapped(item) for item in value]
-        return {key: self.mapped(item) for key, item in value.items()} if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            own = {key: self.experiments[item] for key, item in value.items() if key == _EXPERIMENT}
+            return {**{key: self.mapped(item) for key, item in value.items()}, **own}
+        return value
 
     # ---- what a trace is
 
@@ -226,7 +231,7 @@ def trace_differences(
     """
     ours, theirs = _Traces(*src, src_auth), _Traces(*dst, dst_auth)
     names = dict(prompt_map or {})
-    ids = {**(run_map or {}), **(model_map or {}), **names, ours.experiment_id: theirs.experiment_id}
+    ids = {**(run_map or {}), **(model_map or {}), **names}
     comparison = _Comparison(ours, theirs, ids)
     comparison.pair(only)
     pairs = list(comparison.pairs.items())
@@ -274,7 +279,7 @@ def _numbered(assessments: Sequence[Json]) -> List[Json]:
     """Assessments with numbers for ids, by what they are else."""
 
     def order(one: Json) -> str:
-        return _stable({key: value for key, value in one.items() if key not in _IDS})
+        return _stable({key: value for key, value in one.items() if key not in (*_IDS, "metadata")})
 
     names = {one["assessment_id"]: f"{n}" for n, one in enumerate(sorted(assessments, key=order))}
     return [

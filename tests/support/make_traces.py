@@ -95,6 +95,13 @@ def event(name: str, at: int, **values: Any) -> Json:
     return {"name": name, "timeUnixNano": str(at * 1_000_000 + 1), "attributes": attributes(values)}
 
 
+def link(**values: Any) -> Json:
+    """A link of a span, to one of a trace that nobody has."""
+    # the server takes these ids in base64, unlike those of the span itself
+    ids = (base64.b64encode(bytes.fromhex("ab" * size)).decode() for size in (16, 8))
+    return {**dict(zip(("traceId", "spanId"), ids)), "attributes": attributes(values)}
+
+
 def info(trace_id: str, experiment_id: str, **more: Any) -> Json:
     """What a trace is without its spans.
 
@@ -109,7 +116,7 @@ def info(trace_id: str, experiment_id: str, **more: Any) -> Json:
         "request_preview": '{"question": "What is \\u00fc?"}',
         "response_preview": '"an answer"',
         "trace_metadata": {"mlflow.trace_schema.version": "3", "mlflow.user": "somebody"},
-        "tags": {"mlflow.traceName": f"trace {trace_id}"},
+        "tags": {"mlflow.traceName": "a trace"},
         **more,
     }
 
@@ -247,7 +254,7 @@ class TraceSource:
                 trace_id, "llm", "root", START + 1, 40,
                 attributes=_usage(11, 7), kind="SPAN_KIND_CLIENT",
                 events=[event("first token", START + 3, n=1, text="\u00fc", share=0.25, yes=True)],
-                links=[{"traceId": "ab" * 16, "spanId": "cd" * 8, "attributes": attributes({"why": "cause", "n": 2})}],
+                links=[link(why="cause", n=2)],
             )
         )  # fmt: skip
         spans += [
