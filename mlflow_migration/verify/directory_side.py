@@ -100,7 +100,7 @@ def _collect(directory: ExportDir, parts: Parts, depth: int) -> None:
         parts.loose.append(directory)
     elif directory.exists("prompt.json") or directory.exists("prompts_summary.json"):
         parts.prompts.append(directory)
-    elif directory.exists("trace.json") or trace_dirs(directory):
+    elif directory.exists("trace.json") or directory.exists("traces.json") or trace_dirs(directory):
         parts.traces.append(directory)
     elif depth < 2 and (directory.exists("experiments.json") or directory.exists("models.json")):
         for name in directory.names():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
+from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
-from mlflow_migration.common.object_files import trace_dirs
-from mlflow_migration.common.trace_files import ATTACHMENTS, TRACE_FILE, read_trace
+from mlflow_migration.common.object_files import object_dirs, trace_dirs
+from mlflow_migration.common.trace_files import ATTACHMENTS, TRACE_FILE, TRACES, TRACES_FILE, read_trace, read_traces
 from mlflow_migration.verify.objects import TRACE, Thing
 from mlflow_migration.verify.server_traces import GROUP
 from mlflow_migration.verify.trace_objects import Trace, spans_of, trace_of
@@ -29,13 +30,20 @@ class DirectoryTraces:
 
     def pages(self, experiment: Thing) -> Iterator[List[Trace]]:
         """Yield the traces of an experiment without their spans, at most GROUP at a time."""
-        yield from self._read(trace_dirs(experiment.place))
+        found = trace_dirs(experiment.place)
+        if experiment.place.exists(f"{TRACES}/{TRACES_FILE}"):
+            yield _lost(experiment.place.sub(TRACES), {trace_id for trace_id, _ in found})
+        yield from self._read(found)
 
     def loose(self) -> Iterator[List[Trace]]:
         """Yield the traces that are there without their experiment, some at a time."""
         for directory in self._loose:
             if directory.exists(TRACE_FILE):
                 yield from self._read([("", directory)])
+            elif directory.exists(TRACES_FILE):
+                ids = [trace_id for one in read_traces(directory)["experiments"] for trace_id in one["traces"]]
+                yield _lost(directory, set(ids))
+                yield from self._read(object_dirs(directory, ids))
             else:
                 yield from self._read(trace_dirs(directory))
 
@@ -99,6 +107,16 @@ class DirectoryTraces:
     def of_prompt(self, experiment_id: str, name: str, version: str) -> Optional[Set[str]]:
         """Return None: a directory tells only what the tags of the traces say."""
         return None
+
+
+def _lost(directory: ExportDir, there: Set[str]) -> List[Trace]:
+    """Return the traces that a list says could not be exported, and that are not there from an earlier time."""
+    lost = BadDirectory("its export failed: it is not in the directory")
+    try:
+        failed = read_traces(directory)["failed"]
+    except BadDirectory as ex:
+        return [Trace(TRACE, directory.path, place=directory, error=ex)]
+    return [Trace(TRACE, trace_id, error=lost) for trace_id in failed if trace_id not in there]
 
 
 def _add_spans(trace: Trace) -> None:

@@ -50,6 +50,13 @@ class ServerTraces:
         found = self.by_id([trace_id]).get(trace_id)
         return None if found is None else found.key
 
+    def homes(self, key: str, experiment_ids: Sequence[str]) -> List[str]:
+        """Return which of some experiments have a trace with that key tag."""
+        if "'" in key:
+            return []
+        where = f"tags.`{TRACE_KEY}` = '{key}'"
+        return [one for one in experiment_ids if next(self._client.search(one, where, page=1), None)]
+
     # -- spans and files ----------------------------------------------------------------------------------------
 
     def add_spans(self, traces: Sequence[Trace]) -> Dict[str, Exception]:

@@ -26,6 +26,7 @@ _REFERENCES = {
 _EXPERIMENT = "attribute:mlflow.experimentId"
 _PROMPTS = (f"tag:{LINKED_PROMPTS}", f"attribute:{LINKED_PROMPTS}")
 _TRACE_ID = re.compile(r"tr-[0-9a-f]{32}")
+_OF_DELETED_RUN = "their run is deleted at the source; --export-deleted-runs counts them as missing"
 _AT_ONCE = 4  # groups of traces in memory, each with the spans of both sides
 _MOST_BYTES = 20_000_000  # of the spans of traces that are read together
 
@@ -42,6 +43,7 @@ class TraceVerifier:
     :param how: What is compared.
     :param report: Gets the results.
     :param runs: The runs that were compared, with their copies: kind, source id, destination id.
+    :param left_out: Deleted runs that are not expected to have copies.
     :param experiments: Returns the ids that an experiment of the source has at the destination.
     :param prompts: Returns the names that a prompt of the source has at the destination.
     """
@@ -55,13 +57,15 @@ class TraceVerifier:
         how: How,
         report: Report,
         runs: Set[Tuple[str, str, str]],
+        left_out: Set[str],
         experiments: Experiments,
         prompts: Callable[[str], List[str]],
     ) -> None:
         self._job, self._src, self._dst, self._links = job, src, dst, links
-        self._how, self._report, self._compared = how, report, runs
+        self._how, self._report, self._compared, self._left_out = how, report, runs, left_out
         self._experiments, self._prompts = experiments, prompts
         self._seen: Set[str] = set()
+        self._all: Optional[List[str]] = None
 
     def index(self, experiment_id: str) -> None:
         """Read which traces an experiment of the destination has, before anything is compared."""
@@ -83,7 +87,7 @@ class TraceVerifier:
         for group in self._src.traces.pages(src):
             if self._how.depth != "counts":
                 linked.read_runs()
-            yield self._matched(group, dst.id, matched)
+            yield self._matched(group, dst.id, matched, linked)
 
     def _runs_of(self, experiment_id: str) -> Set[str]:
         """Return the runs of the source that were compared with runs of an experiment of the destination."""
@@ -102,7 +106,7 @@ class TraceVerifier:
                 if experiment_id and not self._links.there(TRACE, experiment_id):
                     self.index(experiment_id)
                 linked = _Linked(self._src, self._dst, "", experiment_id, set(), set())
-                self._compare(self._matched(traces, experiment_id, set()), linked)
+                self._compare(self._matched(traces, experiment_id, set(), linked), linked)
 
     def _homes(self, trace: Trace) -> List[str]:
         """Return the destination's experiments that have a copy of a trace; an empty id if none has."""
@@ -111,11 +115,17 @@ class TraceVerifier:
         known = [entry["dst_id"] for entry in self._links.entries(TRACE) if entry["src_id"] == trace.id]
         found = self._dst.traces.by_id(sorted({trace.id, *known}))
         copies = [copy for copy in found.values() if copy.id == trace.id or copy.key == trace.id]
-        return sorted({copy.parent_id for copy in copies}) or [""]
+        if copies:
+            return sorted({copy.parent_id for copy in copies})
+        if self._all is None:
+            self._all = [experiment.id for experiment in self._dst.experiments()]
+        return self._dst.traces.homes(trace.id, self._all) or [""]
 
     # -- what is compared with what -----------------------------------------------------------------------------
 
-    def _matched(self, traces: Sequence[Trace], experiment_id: str, matched: Set[str]) -> List[Comparison]:
+    def _matched(
+        self, traces: Sequence[Trace], experiment_id: str, matched: Set[str], linked: "_Linked"
+    ) -> List[Comparison]:
         """Return traces with their copies, of which only the ids are known yet; what lacks one is recorded."""
         pairs: List[Comparison] = []
         for trace in traces:
@@ -123,14 +133,21 @@ class TraceVerifier:
             found = [] if trace.error is not None else self._links.copies(trace, experiment_id)
             matched.update(found)
             if not found:
-                self._job.progress.advance()
-                self._report.missing(trace)
+                self._lacking(trace, linked)
                 continue
             pair = Comparison(trace, Trace(TRACE, found[0], parent_id=experiment_id), experiment_id)
             if len(found) > 1:
                 pair.differ("copies", "1", f"{len(found)}: {', '.join(found)}")
             pairs.append(pair)
         return pairs
+
+    def _lacking(self, trace: Trace, linked: "_Linked") -> None:
+        self._job.progress.advance()
+        run_id = trace.fields.get("metadata:mlflow.sourceRun")
+        if trace.error is None and run_id in self._left_out and not linked.runs_of(0, trace):
+            self._report.leave_out(TRACE, _OF_DELETED_RUN)
+        else:
+            self._report.missing(trace)
 
     def _extra(self, experiment_id: str, matched: Set[str]) -> None:
         left = sorted(self._links.there(TRACE, experiment_id) - matched)
@@ -258,7 +275,7 @@ class TraceVerifier:
     # -- links and files ----------------------------------------------------------------------------------------
 
     def _linked_runs(self, pair: Comparison, linked: "_Linked") -> None:
-        ours, there = linked.runs(pair)
+        ours, there = (linked.runs_of(side, trace) for side, trace in enumerate((pair.src, pair.dst)))
         theirs: Fields = {}
         for run_id in there:
             same = [one for one in ours if self._links.same(RUN, one, run_id, pair.scope)]
@@ -310,15 +327,15 @@ class _Linked:
             sides = zip((self._src, self._dst), self._ids, self._run_ids)
             self._runs = tuple(side.traces.runs(one, sorted(runs)) for side, one, runs in sides)
 
-    def runs(self, pair: Comparison) -> Tuple[Set[str], Set[str]]:
-        """Return the runs that a trace and its copy belong or are linked to, of those that count."""
-        found: List[Set[str]] = []
-        for number, trace in enumerate((pair.src, pair.dst)):
-            assert isinstance(trace, Trace)
-            linked = {*trace.runs, *(self._runs[number].get(trace.id, ()) if self._runs is not None else ())}
-            linked.add(trace.fields.get("metadata:mlflow.sourceRun") or "")
-            found.append(linked & self._run_ids[number])
-        return found[0], found[1]
+    def runs_of(self, side: int, trace: Thing) -> Set[str]:
+        """Return the runs that a trace belongs or is linked to, of those that count.
+
+        :param side: 0 for the source, 1 for the destination.
+        """
+        assert isinstance(trace, Trace)
+        linked = {*trace.runs, *(self._runs[side].get(trace.id, ()) if self._runs is not None else ())}
+        linked.add(trace.fields.get("metadata:mlflow.sourceRun") or "")
+        return linked & self._run_ids[side]
 
     def to_prompt(self, side: int, trace_id: str, name: str, version: str) -> Optional[bool]:
         """Tell whether a trace is linked to a version of a prompt; None if its side can't tell.

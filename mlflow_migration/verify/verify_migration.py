@@ -139,7 +139,7 @@ class Verifier:
         """Compare the traces of all experiments: what they name has been compared by now."""
         verifier = TraceVerifier(
             self._job, self._src, self._dst, self._links, self._how, self._report, self._experiments.compared,
-            self._experiment_ids, lambda name: self._new_names(PROMPT, name),
+            self._experiments.left_out, self._experiment_ids, lambda name: self._new_names(PROMPT, name),
         )  # fmt: skip
         for _, dst in pairs:
             verifier.index(dst.id)
