@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any, List, Set, Tuple
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -29,6 +30,7 @@ from tests.support.make_traces import (
     link,
     link_runs,
     log_spans,
+    old_trace,
     put_spans_file,
     span,
     span_id_of,
@@ -290,6 +292,53 @@ def test_each_planted_change_is_found_and_nothing_else(copied: Copied) -> None:
         assert (trace_id in seen) == is_planted, role
 
 
+# ---- what the package has moved
+
+
+def test_an_older_source_and_directories(server_222: Server, dst_server: Server, tmp_path: Path) -> None:
+    """Traces of MLflow 2 came whole, through a directory; a changed span is found from the server and the directory."""
+    name = f"older {uuid4().hex[:8]}"
+    rest, there = Rest(server_222.uri), Rest(dst_server.uri)
+    experiment_id = rest.post("experiments/create", {"name": name})["experiment_id"]
+    ids = [old_trace(rest, experiment_id, f"{name} {n}") for n in range(3)]
+    home, report = tmp_path / "export", ("--report-dir", tmp_path / "report")
+    run_script(
+        "export-traces", "--experiment-ids", experiment_id, "--output-dir", home, *report,
+        env={"MLFLOW_TRACKING_URI": rest.uri}, cwd=tmp_path,
+    )  # fmt: skip
+    run_script("import-traces", "--input-dir", home, *report, env={"MLFLOW_TRACKING_URI": there.uri}, cwd=tmp_path)
+    assert trace_differences((rest.uri, name), (there.uri, name), links=False) == []
+
+    def verify(*source: Any, status: int) -> Found:
+        depth = ("--depth", "full", "--report-dir", tmp_path / "report")
+        run_script("verify-migration", *source, *depth, cwd=tmp_path, check=status)
+        document = dict(json.loads((tmp_path / "report" / "verification.json").read_text()))
+        assert sum(document["counts"]["trace"].values()) == len(ids)
+        assert document["compared"]["spans"] == 3 * len(ids)
+        return found(document)
+
+    dst = ("--dst-mlflow-uri", there.uri)
+    sources: List[Tuple[Any, ...]] = [("--src-mlflow-uri", rest.uri, "--experiments", name), ("--input-dir", home)]
+    for source in sources:
+        assert verify(*source, *dst, status=0) == set()
+    assert verify("--input-dir", home, status=0) == set()
+    place = {
+        "type": "MLFLOW_EXPERIMENT",
+        "mlflow_experiment": {"experiment_id": there.experiment(name)["experiment_id"]},
+    }
+    infos = there.call("POST", f"{API_3}/traces/search", json={"locations": [place], "max_results": 500})["traces"]
+    copy = next(one for one in infos if ids[0] in (one["trace_id"], one["tags"].get(TRACE_KEY)))
+    root = urlsplit(copy["tags"]["mlflow.artifactLocation"]).path.strip("/")
+    path = f"/api/2.0/mlflow-artifacts/artifacts/{root}/traces.json"
+    spans = there.call("GET", path)["spans"]
+    spans[1]["name"] = "another"
+    put_spans_file(there, copy["tags"]["mlflow.artifactLocation"], spans)
+    for source in sources:
+        changed = verify(*source, *dst, status=1)
+        assert {(one, result) for one, result, _ in changed} == {(ids[0], "differs")}
+        assert [field.rpartition(":")[2] for _, _, field in changed] == ["name"]
+
+
 def test_a_server_without_traces(server_29: Server, src_server: Server, tmp_path: Path) -> None:
     """There are none, and nothing is said about it."""
     name = f"old {uuid4().hex[:8]}"
@@ -298,8 +347,3 @@ def test_a_server_without_traces(server_29: Server, src_server: Server, tmp_path
     uris = ("--src-mlflow-uri", server_29.uri, "--dst-mlflow-uri", src_server.uri)
     result = run_script("verify-migration", *uris, "--experiments", name, "--depth", "full", cwd=tmp_path)
     assert "trace" not in result.stdout
-
-
-def counts_by_kind(document: Json) -> Dict[str, int]:
-    """How many objects of each kind were compared."""
-    return {kind: sum(row.values()) for kind, row in document["counts"].items()}

@@ -132,7 +132,8 @@ class _Comparison:
                 self.pairs[trace_id] = found[0]
         self.found += [f"trace {one} of the destination: a copy of none" for each in copies.values() for one in each]
         self.ids.update(self.pairs)
-        self.ids.update({one.replace("tr-", ""): two.replace("tr-", "") for one, two in self.pairs.items()})
+        both = [pair for pair in self.pairs.items() if all(one.startswith("tr-") for one in pair)]
+        self.ids.update((one[len("tr-") :], two[len("tr-") :]) for one, two in both)
 
     def mapped(self, value: Any) -> Any:
         """A value of the source with the destination's ids."""
