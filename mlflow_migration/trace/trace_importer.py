@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import posixpath
 import threading
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from functools import partial
+from typing import AbstractSet, Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, Refused, describe
@@ -36,6 +38,7 @@ from mlflow_migration.trace.trace_state import (
     prompts_of,
     state_of,
     translated,
+    translated_file,
     translated_spans,
     unreachable,
     would_be_changed,
@@ -284,8 +287,7 @@ class TraceImporter:
         work.info = translated(info, work.dst_id, self._experiment_id, self.run_ids, self.model_ids)
         if self._is_origin(work):
             work.info["tags"].pop(TRACE_KEY, None)
-        experiments = {experiment_of(info): self._experiment_id}
-        work.spans = translated_spans(work.doc["spans"], work.src_id, work.dst_id, experiments)
+        work.spans = translated_spans(work.doc["spans"], work.src_id, work.dst_id, self._experiments(work))
         work.wanted = state_of(work.info, info)
         work.wanted["spans"] = hashlib.blake2b(json_codec.dumps(work.spans), digest_size=8).hexdigest()
         if self._in_artifacts(work):
@@ -298,6 +300,9 @@ class TraceImporter:
         for run_id in work.doc["run_ids"]:
             if run_id in self.run_ids:
                 work.wanted[f"link:{run_id}"] = self.run_ids[run_id]
+
+    def _experiments(self, work: _Work) -> Dict[str, str]:
+        return {experiment_of(work.doc["info"]): self._experiment_id}
 
     def _is_origin(self, work: _Work) -> bool:
         """Tell whether a source trace was once made from the destination's."""
@@ -481,7 +486,12 @@ class TraceImporter:
                 if size is None:
                     work.directory.open_read(path).close()  # says why
                 store = trace_store(self._traces, work.dst_id, location, paths)
-                store.write(name, lambda path=path: work.directory.open_read(path), size or 0)  # type: ignore[misc]
+                open_body: Callable[[], BinaryIO] = partial(work.directory.open_read, path)
+                if path == DATA_FILE:
+                    with open_body() as file:
+                        content = translated_file(file.read(), work.src_id, work.dst_id, self._experiments(work))
+                    open_body, size = partial(io.BytesIO, content), len(content)
+                store.write(name, open_body, size or 0)
                 self._job.ledger.add(artifacts=1, bytes=size or 0)
             except (MlflowExportImportException, OSError) as ex:
                 work.lacks("files", f"{path}: {describe(ex)}", loss)

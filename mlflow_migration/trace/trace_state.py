@@ -124,6 +124,35 @@ def _attribute(item: Json, experiments: Mapping[str, str]) -> Json:
     return {"key": item["key"], "value": {"string_value": moved}} if moved else item
 
 
+def translated_file(content: bytes, src_id: str, dst_id: str, experiments: Mapping[str, str]) -> bytes:
+    """Return ``traces.json`` as the destination gets it: the same bytes where it names nothing that has a new id.
+
+    :param experiments: Destination ids of experiments by those of the source.
+    """
+    old, new = (f"trace_id={quote_plus(i)}".encode() for i in (src_id, dst_id))
+    try:
+        doc = json_codec.loads(content.replace(old, new) if _ATTACHMENT.encode() in content else content)
+        spans = [_span_of_file(span, src_id, dst_id, experiments) for span in doc["spans"]]
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
+        return content  # what it is then is not known
+    same = spans == json_codec.loads(content)["spans"]
+    return content if same else json.dumps({**doc, "spans": spans}).encode()
+
+
+def _span_of_file(span: Json, src_id: str, dst_id: str, experiments: Mapping[str, str]) -> Json:
+    own, before = otlp_id(dst_id), otlp_id(src_id)
+    moved = dict(span)
+    if own is not None and before is not None and span.get("trace_id") == base64.b64encode(before).decode():
+        moved["trace_id"] = base64.b64encode(own).decode()
+    if span.get("attributes"):
+        attributes = moved["attributes"] = dict(span["attributes"])
+        for key, ids in ((_REQUEST_ID, {src_id: dst_id}), (_EXPERIMENT_ID, experiments)):
+            value = json_codec.loads(attributes[key]) if key in attributes else None
+            if isinstance(value, str) and value in ids:
+                attributes[key] = json.dumps(ids[value])
+    return moved
+
+
 def late_assessments(assessments: Sequence[Json]) -> List[Json]:
     """Return those that must come after the ones that they override, in an order in which that works.
 

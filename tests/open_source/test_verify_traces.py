@@ -240,7 +240,7 @@ class Plants:
         )
         trace_id = self.expect("artifact", f"span:{span_id_of('llm')}", full=True)
         self.expect("artifact", f"span:{span_id_of('root')}:attribute:mlflow.spanInputs", full=True)
-        changed = file_span(trace_id, "root", **{"mlflow.spanInputs": {"a": [2]}, "mlflow.spanType": "LLM"})
+        changed = file_span(trace_id, "root", **{"mlflow.spanInputs": {"a": [2]}, "mlflow.experimentId": self.dst.id})
         put_spans_file(self.rest, artifact_root(self.rest, self.dst.info("artifact")), [changed])
 
     def links(self) -> None:

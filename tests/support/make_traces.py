@@ -305,7 +305,11 @@ class TraceSource:
         trace_id = start(self.rest, doc)
         usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
         spans = [
-            file_span(trace_id, "root", **{"mlflow.spanInputs": {"a": [1, None, "\u00fc"]}, "mlflow.spanType": "LLM"}),
+            file_span(
+                trace_id,
+                "root",
+                **{"mlflow.spanInputs": {"a": [1, None, "\u00fc"]}, "mlflow.experimentId": self.experiment_id},
+            ),
             file_span(trace_id, "llm", "root", **{"mlflow.chat.tokenUsage": usage, "mlflow.spanType": "CHAT_MODEL"}),
         ]
         put_spans_file(self.rest, artifact_root(self.rest, doc), spans)
