@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Set, Tuple
 import pytest
 
 from benchmarks.prove_traces import _not_compared
+from mlflow_migration.trace.trace_state import translated_file
 from mlflow_migration.verify.compare import Comparison
 from mlflow_migration.verify.trace_objects import Trace, numbered, prompts_in, spans_of, trace_of
 from mlflow_migration.verify.trace_verifier import _portions
@@ -223,3 +224,23 @@ def test_a_trace_knows_its_attachments() -> None:
     span = file_span(TRACE, "root", picture={"url": [uri]})
     trace = Trace("trace", TRACE, spans=spans_of(TRACE, [span]))
     assert trace.attachments == ["0b7e8cbb-5d3f-4c8e-9d56-6d1a4f2f9c11"]
+
+
+# ---- what a copy under another id says about itself
+
+
+def test_the_file_of_a_copy_names_the_copy() -> None:
+    """Ids in traces.json become those of the copy; a file that names nothing new stays as it is, byte by byte."""
+    other = trace_id_of("the copy")
+    uri = f"mlflow-attachment://0b7e8cbb-5d3f-4c8e-9d56-6d1a4f2f9c11?content_type=image%2Fpng&trace_id={TRACE}"
+    spans = [file_span(TRACE, "root", picture=uri, **{"mlflow.experimentId": "1"}), file_span(TRACE, "child", "root")]
+    content = json.dumps({"spans": spans, "more": 1}, indent=1).encode()
+    moved = json.loads(translated_file(content, TRACE, other, {"1": "7"}))
+    assert moved["more"] == 1 and TRACE not in json.dumps(moved)
+    root = spans_of(other, moved["spans"])[ROOT]
+    assert root["attribute:mlflow.experimentId"] == '"7"' and "trace" not in root
+    assert spans_of(other, moved["spans"])[CHILD] == spans_of(TRACE, spans)[CHILD]
+    assert translated_file(content, TRACE, TRACE, {"1": "1"}) == content
+    assert [translated_file(text, TRACE, other, {}) for text in (b"{", b"[]", b'{"spans": 1}')] == [
+        b"{", b"[]", b'{"spans": 1}'
+    ]  # fmt: skip
