@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from benchmarks.make_data import run_requests
@@ -30,7 +30,7 @@ _JSON = {"Content-Type": "application/json"}
 _RUN_ID = re.compile(rb'"run_id":\s*"([^"]+)"')
 
 #: what one connection does without a pause: it gets the means to send a request and read its reply
-Task = Callable[["_Pipe"], None]
+Task = Callable[["Pipe"], None]
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Figure:
     connections: int
 
 
-class _Pipe:
+class Pipe:
     """One connection that is kept open."""
 
     def __init__(self, uri: str) -> None:
@@ -51,8 +51,16 @@ class _Pipe:
         self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sent = 0
 
-    def send(self, method: str, path: str, body: Optional[bytes] = None, json_body: bool = True) -> bytes:
-        self._http.request(method, path, body, _JSON if body is not None and json_body else {})
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Optional[bytes] = None,
+        json_body: bool = True,
+        headers: Optional[Mapping[str, str]] = None,
+    ) -> bytes:
+        """Send a request and read its reply to the end."""
+        self._http.request(method, path, body, headers or (_JSON if body is not None and json_body else {}))
         if hasattr(socket, "TCP_QUICKACK"):
             # a server with several workers would wait some 40 ms for our acknowledgement; Linux forgets the option
             self._http.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -64,17 +72,22 @@ class _Pipe:
         return data
 
     def close(self) -> None:
+        """Close the connection."""
         self._http.close()
 
 
-def _drive(uri: str, tasks: Sequence[Task], connections: int) -> Figure:
+def drive(uri: str, tasks: Sequence[Task], connections: int) -> Figure:
+    """Do tasks, each on one of some connections that never wait for each other.
+
+    :raises RuntimeError: The server has answered something else than 200.
+    """
     queue: SimpleQueue[Task] = SimpleQueue()
     for task in tasks:
         queue.put(task)
-    pipes = [_Pipe(uri) for _ in range(connections)]
+    pipes = [Pipe(uri) for _ in range(connections)]
     errors: List[BaseException] = []
 
-    def work(pipe: _Pipe) -> None:
+    def work(pipe: Pipe) -> None:
         try:
             while not errors:
                 queue.get_nowait()(pipe)
@@ -97,7 +110,8 @@ def _drive(uri: str, tasks: Sequence[Task], connections: int) -> Figure:
     return Figure(seconds, sum(pipe.sent for pipe in pipes), connections)
 
 
-def _together(figures: Sequence[Figure]) -> Figure:
+def together(figures: Sequence[Figure]) -> Figure:
+    """What some pieces took, one after the other."""
     return Figure(sum(f.seconds for f in figures), sum(f.requests for f in figures), figures[0].connections)
 
 
@@ -115,7 +129,7 @@ def _export_plan(rest: Rest, name: str) -> Tuple[List[Task], List[Task]]:
         if len(searches) * PAGE < len(runs):
             body = {**body, "page_token": rest.post("runs/search", body)["next_page_token"]}
 
-    def search(pipe: _Pipe) -> None:
+    def search(pipe: Pipe) -> None:
         for each in searches:
             pipe.send("POST", f"{API}/runs/search", each)
 
@@ -124,12 +138,12 @@ def _export_plan(rest: Rest, name: str) -> Tuple[List[Task], List[Task]]:
     keys = sorted({metric["key"] for run in runs for metric in run["data"].get("metrics") or []})
     for key in keys:
         for first in range(0, len(ids), BULK_RUNS):
-            rest_of_it.append(_get(*_history_paths(rest, key, ids[first : first + BULK_RUNS])))
+            rest_of_it.append(get(*_history_paths(rest, key, ids[first : first + BULK_RUNS])))
     for run in runs:
         run_id, root = run["info"]["run_id"], urlsplit(run["info"]["artifact_uri"]).path.strip("/")
         paths = [f"{API}/artifacts/list?run_id={run_id}"]
         paths += [f"{FILES}/{quote(root)}/{quote(path)}" for path in rest.run_files(run_id)]
-        rest_of_it.append(_get(*paths))
+        rest_of_it.append(get(*paths))
     return [search], rest_of_it
 
 
@@ -151,8 +165,10 @@ def _history_paths(rest: Rest, key: str, run_ids: List[str]) -> List[str]:
     return paths
 
 
-def _get(*paths: str) -> Task:
-    def task(pipe: _Pipe) -> None:
+def get(*paths: str) -> Task:
+    """Return what asks for some paths one after the other."""
+
+    def task(pipe: Pipe) -> None:
         for path in paths:
             pipe.send("GET", path)
 
@@ -172,7 +188,7 @@ def export_ceiling(uri: str, names: Sequence[str], connections: Sequence[int] = 
     searches = [task for plan in plans for task in plan[0]]
     others = [task for plan in plans for task in plan[1]]
     return min(
-        (_together([_drive(uri, searches, n), _drive(uri, others, n)]) for n in connections),
+        (together([drive(uri, searches, n), drive(uri, others, n)]) for n in connections),
         key=lambda figure: figure.seconds,
     )
 
@@ -187,7 +203,7 @@ def _import_task(experiment_id: str, requests: Json) -> Task:
     end = json.dumps(requests["end"])[1:].encode()
     files: List[Tuple[str, bytes]] = [(quote(path), data) for path, data in requests["files"]]
 
-    def task(pipe: _Pipe) -> None:
+    def task(pipe: Pipe) -> None:
         found = _RUN_ID.search(pipe.send("POST", f"{API}/runs/create", create))
         if found is None:
             raise RuntimeError("runs/create gave no run id")
@@ -225,6 +241,6 @@ def import_ceiling(
             experiment_id = rest.post("experiments/create", body)["experiment_id"]
             made += 1
             tasks += [_import_task(experiment_id, requests) for requests in runs]
-        figure = _drive(uri, tasks, n)
+        figure = drive(uri, tasks, n)
         figures.append(Figure(figure.seconds, figure.requests + made, n))
     return min(figures, key=lambda figure: figure.seconds)

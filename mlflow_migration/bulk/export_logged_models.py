@@ -30,9 +30,10 @@ SCRIPT = "export_logged_models.py"
 ALL = "all"
 
 
-def _chosen(tracking: Tracking, ids: Sequence[str]) -> Tuple[List[Json], List[Json]]:
+def chosen_experiments(tracking: Tracking, ids: Sequence[str], otherwise: str) -> Tuple[List[Json], List[Json]]:
     """Return the experiments that are asked for, and those that ``all`` leaves out as they are deleted.
 
+    :param otherwise: What takes a deleted one.
     :raises BadInput: The server has no such experiment, or it is deleted.
     """
     if list(ids) == [ALL]:
@@ -48,7 +49,7 @@ def _chosen(tracking: Tracking, ids: Sequence[str]) -> Tuple[List[Json], List[Js
                 raise
             raise BadInput(f"{tracking.uri} has no experiment with the id '{experiment_id}'.") from ex
         if found[-1].get("lifecycle_stage") == "deleted":
-            raise BadInput(f"The experiment '{found[-1]['name']}' is deleted; {_OTHERWISE}.")
+            raise BadInput(f"The experiment '{found[-1]['name']}' is deleted; {otherwise}.")
     return found, []
 
 
@@ -66,7 +67,7 @@ def export_listed_models(
     """
     refuse_old(tracking)
     settings = settings_of({**options, "export_deleted_runs": True})
-    chosen, deleted = _chosen(tracking, options["experiment_ids"])
+    chosen, deleted = chosen_experiments(tracking, options["experiment_ids"], _OTHERWISE)
     old = _old_list(directory, chosen)
     for experiment in chosen[:1]:
         matching_models(tracking, experiment["experiment_id"], settings.models)  # a bad filter, before anything is done

@@ -10,6 +10,7 @@ from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, MODELS_FI
 from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.destination import destination_experiment
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
@@ -20,7 +21,7 @@ from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.import_model import why_not_deleted
 from mlflow_migration.model.model_importer import RegisteredModelImporter
 from mlflow_migration.model.sources import model_ids
-from mlflow_migration.run.import_run import destination_experiment, settings_of
+from mlflow_migration.run.import_run import settings_of
 
 Json = Dict[str, Any]
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse, urlsplit, urlunparse
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, Refused
 from mlflow_migration.client.registry import Registry
+from mlflow_migration.client.traces import Traces
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.ledger import Ledger
 
@@ -359,6 +360,29 @@ def version_store(tracking: Tracking, registry: Registry, name: str, number: str
 
     server = ServerReadStore(unlisted, lambda path: registry.version_file(name, number, path))
     return _of(f"{name}/{number}", uri, _store(tracking, uri, server))
+
+
+def trace_store(traces: Traces, trace_id: str, uri: str, paths: Sequence[str]) -> Store:
+    """Return the store of what a trace keeps in artifacts, which no server lists.
+
+    :param uri: Its root, as the server names it.
+    :param paths: What may be in it, below the root.
+    :raises Refused: The root leads out of the experiment's: the server has made it from the trace's id.
+    """
+    if ".." in unquote(uri).split("/"):
+        raise Refused(f"nothing can be kept at {uri!r}, which its id makes of it", http_status_code=400)
+
+    def listed(folder: str) -> Iterator[List[Dict[str, Any]]]:
+        for path in paths:
+            if posixpath.dirname(path) == folder:
+                with read(path) as blocks:
+                    next(blocks, b"")
+                yield [{"path": path}]
+
+    def read(path: str) -> ContextManager[Iterator[bytes]]:
+        return traces.artifact(trace_id, posixpath.basename(path) if posixpath.dirname(path) else "")
+
+    return _of(trace_id, uri, _store(traces.tracking, uri, ServerReadStore(listed, read)))
 
 
 def uri_store(tracking: Optional[Tracking], uri: str) -> Store:

@@ -46,6 +46,14 @@ def logged_model_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     return _object_dirs(listed, [directory.sub("logged_models"), *beside_runs], "logged_model.json")
 
 
+def trace_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return the id and the directory of each trace in ``traces``, each once; see :func:`run_dirs`.
+
+    :param directory: Of an experiment or a run.
+    """
+    return _object_dirs(_listed(directory)["traces"], [directory.sub("traces")], "trace.json")
+
+
 def object_dirs(directory: ExportDir, ids: Sequence[str]) -> List[Tuple[str, ExportDir]]:
     """Return ids and directories of runs or logged models that lie right in a directory, also of those not there."""
     return [(object_id, directory.sub(safe_name(object_id))) for object_id in ids]
@@ -179,7 +187,7 @@ def read_points(directory: ExportDir, file: str) -> Iterator[Tuple[str, List[Dct
 
 def _listed(directory: ExportDir) -> Dct:
     if not directory.exists("experiment.json"):
-        return {"runs": [], "logged_models": []}
+        return {"runs": [], "logged_models": [], "traces": []}
     return read_experiment(directory)
 
 

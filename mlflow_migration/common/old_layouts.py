@@ -158,8 +158,8 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
     """Return an experiment out of its ``experiment.json``.
 
     :param doc: The file, with or without envelope, or the answer of a server to ``experiments/get``.
-    :return: ``experiment`` (its fields, with ``tags`` as a dictionary and times as numbers), ``runs`` and
-        ``logged_models`` (ids, each once), ``failed_runs`` (ids of those that could not be exported),
+    :return: ``experiment`` (its fields, with ``tags`` as a dictionary and times as numbers), ``runs``,
+        ``logged_models`` and ``traces`` (ids, each once), ``failed_runs`` (ids of those that could not be exported),
         ``left_out_models`` (ids of logged models that a filter has left out), and ``permissions`` if the file has them.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
@@ -178,6 +178,7 @@ def canonical_experiment(doc: Mapping[str, Any]) -> Dct:
         "experiment": experiment,
         "runs": _ids(body.get("runs", body.get("run_ids")), "runs"),
         "logged_models": _ids(body.get("logged_models"), "logged_models"),
+        "traces": _ids(body.get("traces"), "traces"),
         "failed_runs": _ids(info.get("failed_runs"), "info.failed_runs"),
         "left_out_models": _ids(info.get("skipped_logged_models"), "info.skipped_logged_models"),
     }

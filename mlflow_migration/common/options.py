@@ -18,7 +18,7 @@ import click
 from mlflow_migration.client.errors import BadInput
 
 LOSS_KINDS = (
-    "runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks",
+    "runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks", "traces",
     "scorers",
 )  # fmt: skip
 STAGES = ("None", "Staging", "Production", "Archived")
@@ -200,6 +200,7 @@ OPTIONS: Dict[str, Option] = {
     "temp_dir": Option(_WHERE, "Directory for what is on its way; a repeat takes up what it finds there."),
     "run_id": Option(_WHICH, "Id of the source run.", required=True),
     "model_id": Option(_WHICH, "Id of the logged model.", required=True),
+    "request_id": Option(_WHICH, "Id of the trace.", required=True, spellings=("--trace-id",)),
     "experiment_ids": Option(_WHICH, "Ids of the source experiments, comma separated, or all.", LIST, required=True),
     "experiment": Option(_WHICH, "Name or id of the source experiment; a name is tried first.", required=True),
     "experiments": Option(

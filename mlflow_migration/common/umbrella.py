@@ -25,9 +25,15 @@ COMMANDS: Dict[str, Entry] = {
     "export-run": Entry("run.export_run", "Export a run to a directory."),
     "import-run": Entry("run.import_run", "Import a run from a directory into an experiment."),
     "copy-run": Entry("copy.copy_run", "Copy a run to an experiment, also of another server."),
-    "export-experiment": Entry("experiment.export_experiment", "Export an experiment with its runs to a directory."),
-    "import-experiment": Entry("experiment.import_experiment", "Import an experiment with its runs from a directory."),
-    "copy-experiment": Entry("copy.copy_experiment", "Copy an experiment with its runs, also to another server."),
+    "export-experiment": Entry(
+        "experiment.export_experiment", "Export an experiment with its runs and traces to a directory."
+    ),
+    "import-experiment": Entry(
+        "experiment.import_experiment", "Import an experiment with its runs and traces from a directory."
+    ),
+    "copy-experiment": Entry(
+        "copy.copy_experiment", "Copy an experiment with its runs and traces, also to another server."
+    ),
     "export-logged-model": Entry(
         "logged_model.export_logged_model", "Export a logged model with its runs to a directory."
     ),
@@ -38,6 +44,11 @@ COMMANDS: Dict[str, Entry] = {
         "bulk.export_logged_models", "Export the logged models of experiments with their runs to a directory."
     ),
     "import-logged-models": Entry("bulk.import_logged_models", "Import logged models of experiments from a directory."),
+    "export-trace": Entry("trace.export_trace", "Export a trace to a directory."),
+    "import-trace": Entry("trace.import_trace", "Import a trace from a directory into an experiment."),
+    "export-traces": Entry("bulk.export_traces", "Export the traces of experiments to a directory."),
+    "import-traces": Entry("bulk.import_traces", "Import traces of experiments from a directory."),
+    "copy-traces": Entry("copy.copy_traces", "Copy the traces of an experiment, also to another server."),
     "export-model": Entry(
         "model.export_model", "Export a registered model with its versions and their runs to a directory."
     ),
@@ -50,7 +61,9 @@ COMMANDS: Dict[str, Entry] = {
     "import-model-version": Entry(
         "model_version.import_model_version", "Import one version of a registered model with its run from a directory."
     ),
-    "copy-all": Entry("copy.copy_all", "Copy a whole server to another: experiments, registered models and prompts."),
+    "copy-all": Entry(
+        "copy.copy_all", "Copy a whole server to another: experiments, traces, registered models and prompts."
+    ),
     "copy-model": Entry(
         "copy.copy_model", "Copy a registered model with its versions and their runs, also to another server."
     ),
@@ -60,11 +73,15 @@ COMMANDS: Dict[str, Entry] = {
     "export-prompt": Entry("prompt.export_prompt", "Export one version of a prompt to a directory."),
     "import-prompt": Entry("prompt.import_prompt", "Import one version of a prompt from a directory."),
     "export-all": Entry(
-        "bulk.export_all", "Export a server: experiments, registered models and prompts, to a directory."
+        "bulk.export_all", "Export a server: experiments, traces, registered models and prompts, to a directory."
     ),
     "import-all": Entry("bulk.import_all", "Import all that export-all has written."),
-    "export-experiments": Entry("bulk.export_experiments", "Export experiments with their runs to a directory."),
-    "import-experiments": Entry("bulk.import_experiments", "Import experiments with their runs from a directory."),
+    "export-experiments": Entry(
+        "bulk.export_experiments", "Export experiments with their runs and traces to a directory."
+    ),
+    "import-experiments": Entry(
+        "bulk.import_experiments", "Import experiments with their runs and traces from a directory."
+    ),
     "export-models": Entry(
         "bulk.export_models", "Export registered models with their versions and their runs to a directory."
     ),

@@ -26,6 +26,8 @@ from mlflow_migration.run.import_run import settings_of as import_settings
 from mlflow_migration.run.run_batch import Batches, Found, Part
 from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.state import links_of
+from mlflow_migration.trace.trace_exporter import trace_place
+from mlflow_migration.trace.trace_pipe import copy_groups
 
 Json = Dict[str, Any]
 
@@ -84,10 +86,12 @@ def open_leg(
     # all runs of a deleted experiment count as deleted
     deleted = experiment.get("lifecycle_stage") == "deleted" or options.get("export_deleted_runs")
     settings = export_settings({**options, "export_deleted_runs": deleted})
-    known = (lambda object_id: None) if options.get("recheck") == "full" else importer.known
+    again = options.get("recheck") == "full"
+    known = (lambda object_id: None) if again else importer.known
+    known_trace = (lambda trace_id: None) if again else (lambda trace_id: importer.ready_for_traces().known(trace_id))
     exporter = ExperimentExporter(
         sides[0], jobs[0], settings, selection_of(options), SCRIPT, experiment, directory, known,
-        linked=linked, elsewhere=elsewhere,
+        known_trace=known_trace, linked=linked, elsewhere=elsewhere,
     )  # fmt: skip
     return Leg(experiment, exporter, importer, directory)
 
@@ -262,6 +266,8 @@ class Pipeline:
         assert self._batches is not None
         self._batches.finish()
         for leg in self.legs:
+            groups = leg.exporter.trace_groups()
+            copy_groups(groups, self._writes, leg.importer.ready_for_traces, trace_place(leg.directory), self._keep)
             leg.importer.finish()
 
     def _part(self, leg: Leg, run_ids: Iterable[str], model_ids: Iterable[str]) -> Part:

@@ -13,10 +13,13 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_experiment
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
+from mlflow_migration.common.trace_files import TRACE_FILE, TRACES, TRACES_FILE, read_traces
 from mlflow_migration.experiment.run_listing import RunListing, Selection
+from mlflow_migration.experiment.trace_choice import TraceChoice
 from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODELS, ExperimentModels
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 from mlflow_migration.run.run_file import RUN_FILE
+from mlflow_migration.trace.trace_exporter import TraceExporter, TraceSettings, trace_place, write_list
 
 Json = Dict[str, Any]
 
@@ -72,6 +75,7 @@ class ExperimentExporter:
     :param experiment: As REST returns it.
     :param directory: Where to.
     :param known: Gives the fingerprint of what a former copy took, by source id.
+    :param known_trace: The same for traces.
     :param linked: Ids of logged models that are wanted, whatever their runs.
     :param elsewhere: Ids of experiments that are exported at the same time.
     :raises BadInput: The directory holds another experiment, or the server refuses the filter of logged models.
@@ -88,6 +92,7 @@ class ExperimentExporter:
         directory: ExportDir,
         known: Callable[[str], Optional[str]] = lambda object_id: None,
         *,
+        known_trace: Callable[[str], Optional[str]] = lambda trace_id: None,
         linked: Collection[str] = (),
         elsewhere: AbstractSet[str] = frozenset(),
     ) -> None:
@@ -101,12 +106,25 @@ class ExperimentExporter:
         self.runs = RunExporter(tracking, job, settings, script, lambda i: directory.sub(safe_name(i)), known)
         """Exports the runs; it has the ids of those that are whole and those that failed."""
         self._listing = RunListing(tracking, experiment_id, selection, self._left_out)
+        self.traces = TraceExporter(
+            tracking, job, experiment_id, trace_place(directory),
+            TraceSettings(script, settings.recheck, settings.skip_artifacts or settings.artifacts.skip, known_trace),
+            TraceChoice(selection, self._listing, self.runs).refuses,
+        )  # fmt: skip
+        """Exports the traces, once the runs are."""
+        self._trace_ids: List[str] = []
 
     def export(self) -> None:
         """Export the experiment."""
         for _ in self.groups():
             pass
+        for ids in self.trace_groups():
+            self._trace_ids += ids
         self.finish()
+
+    def trace_groups(self) -> Iterator[List[str]]:
+        """Export the traces, now that :meth:`groups` has ended; see :meth:`TraceExporter.groups`."""
+        return self.traces.groups(list(self.runs.whole))
 
     def groups(self) -> Iterator[Group]:
         """Export the runs, and yield those that are whole, a group at a time. :meth:`finish` does the rest.
@@ -153,7 +171,7 @@ class ExperimentExporter:
             if doc.get(name):
                 doc["_" + name] = fmt_ts_millis(int(doc[name]))
         names = self._directory.names()
-        earlier = [name for name in names if name not in runs.whole and name != LOGGED_MODELS]
+        earlier = [name for name in names if name not in runs.whole and name not in (LOGGED_MODELS, TRACES)]
         # runs of earlier exports stay: this time they were not asked for, or the source has lost them since
         kept = [name for name in earlier if _holds_run(self._directory, name)]
         ids = kept + [run_id for run_id in self._listing.order if run_id in runs.whole]
@@ -166,5 +184,20 @@ class ExperimentExporter:
         if self.models.left_out:
             info["skipped_logged_models"] = sorted(self.models.left_out)
         body = {"experiment": doc, "runs": ids, "logged_models": sorted(self.models.ids)}
+        body["traces"] = self._list_traces()
         text = envelope(self._script, body, info, tracking_uri=self._tracking.uri)
         self._directory.write_json(EXPERIMENT_FILE, text)
+
+    def _list_traces(self) -> List[str]:
+        """Write the list of the traces that are here, also of those that earlier exports have left; return it."""
+        place, experiment = self._directory.sub(TRACES), self._experiment
+        ids = {safe_name(trace_id): trace_id for trace_id in self._trace_ids}
+        if place.exists(TRACES_FILE):
+            for trace_id in (i for found in read_traces(place)["experiments"] for i in found["traces"]):
+                if place.sub(safe_name(trace_id)).exists(TRACE_FILE):
+                    ids.setdefault(safe_name(trace_id), trace_id)
+        found = sorted(ids.values())
+        if found or self.traces.failed:
+            entry = {"id": experiment["experiment_id"], "name": experiment["name"], "traces": found}
+            write_list(place, self._script, self._tracking.uri, [entry], self.traces.failed)
+        return found

@@ -10,7 +10,7 @@ from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.object_files import logged_model_dirs, read_experiment, run_dirs
+from mlflow_migration.common.object_files import logged_model_dirs, read_experiment, run_dirs, trace_dirs
 from mlflow_migration.common.source_tags import (
     ExportTags,
     mk_source_tags_mlflow_tag,
@@ -23,6 +23,7 @@ from mlflow_migration.run.import_run import model_importer
 from mlflow_migration.run.run_batch import Part, import_batch, tell_failed
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 from mlflow_migration.run.run_writer import shortened
+from mlflow_migration.trace.trace_importer import TraceImporter
 
 Json = Dict[str, Any]
 
@@ -40,7 +41,7 @@ class ExperimentImporter:
     def __init__(self, tracking: Tracking, job: Job, settings: ImportSettings, id_map: IdMap, name: str) -> None:
         self._tracking, self._job, self._settings, self._id_map = tracking, job, settings, id_map
         self._name = name
-        self._lock = threading.Lock()
+        self._lock, self._traces_lock = threading.Lock(), threading.Lock()
         self._refused: Dict[str, str] = {}
         self._instead: Dict[str, str] = {}
         self._unsettled = False
@@ -49,6 +50,8 @@ class ExperimentImporter:
         self._existed = self._there is not None
         self._active = self._there is None or self._there.get("lifecycle_stage") != "deleted"
         self.runs: Optional[RunImporter] = None
+        self._traces: Optional[TraceImporter] = None
+        self._trace_dirs: List[Tuple[str, ExportDir]] = []
 
     @property
     def experiment_id(self) -> str:
@@ -85,6 +88,7 @@ class ExperimentImporter:
             raise BadInput(f"{directory.path} holds no whole export of an experiment: there is no {EXPERIMENT_FILE}.")
         doc = read_experiment(directory)
         found = run_dirs(directory), logged_model_dirs(directory)  # what can't be read shows before anything is made
+        self._trace_dirs = trace_dirs(directory)
         part = self.begin(doc["experiment"])
         part.found = found
         tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in part.found[0]})
@@ -113,9 +117,29 @@ class ExperimentImporter:
         self._was_active = self._active
         return Part(self.runs, self._models, ([], []), self._existed, home=self._home)
 
-    def finish(self) -> None:
-        """Bring the experiment itself up to date, now that its runs are there, and record it."""
+    def ready_for_traces(self) -> TraceImporter:
+        """Return what imports traces; by now it is known what has become of runs and logged models."""
         assert self.runs is not None
+        with self._traces_lock:
+            if self._traces is None:
+                traces = TraceImporter(
+                    self._tracking, self._job, self.experiment_id, self._id_map,
+                    overwrite=self._settings.overwrite, wake=self._wake,
+                )  # fmt: skip
+                traces.run_ids = {**self._earlier("run"), **self.runs.ids}
+                traces.model_ids = {**self._earlier("logged_model"), **self._models.ids}
+                traces.load(self._existed)
+                self._traces = traces
+        return self._traces
+
+    def _earlier(self, kind: str) -> Dict[str, str]:
+        return {entry["src_id"]: entry["dst_id"] for entry in self._id_map.entries(kind, self.experiment_id)}
+
+    def finish(self) -> None:
+        """Import traces, and bring the experiment itself up to date, now that its runs are there, and record it."""
+        assert self.runs is not None
+        if self._trace_dirs:
+            self.ready_for_traces().import_all(self._trace_dirs)
         status, reason, base = self._bring_up_to_date(self._wanted)
         deleted = self._source.get("lifecycle_stage") == "deleted"
         moved = self._existed and deleted == self._was_active

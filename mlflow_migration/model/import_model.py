@@ -9,6 +9,7 @@ from mlflow_migration.client.registry import IS_PROMPT, Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
+from mlflow_migration.common.destination import destination_experiment
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
@@ -20,7 +21,7 @@ from mlflow_migration.model.destination import VersionSettings
 from mlflow_migration.model.given_runs import BulkModelImporter, ModelImporter
 from mlflow_migration.model.model_exporter import MODEL_FILE
 from mlflow_migration.model.model_importer import RegisteredModelImporter
-from mlflow_migration.run.import_run import destination_experiment, model_importer, settings_of
+from mlflow_migration.run.import_run import model_importer, settings_of
 from mlflow_migration.run.run_batch import Found, Part, import_batch
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 

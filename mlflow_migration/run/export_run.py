@@ -16,6 +16,7 @@ from mlflow_migration.common.object_files import read_run
 from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.logged_model.logged_model_exporter import ExperimentModels
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
+from mlflow_migration.trace.trace_exporter import TraceSettings, export_traces_of_run
 
 SCRIPT = "export_run.py"
 
@@ -41,7 +42,7 @@ def settings_of(options: Mapping[str, Any]) -> ExportSettings:
 def export_one_run(
     tracking: Tracking, job: Job, run_id: str, directory: ExportDir, settings: ExportSettings
 ) -> RunExporter:
-    """Export a run with its logged models.
+    """Export a run with its logged models and its traces.
 
     :raises BadInput: The server has no such run, or the directory holds another one.
     """
@@ -64,6 +65,9 @@ def export_one_run(
     experiment_id = run["info"]["experiment_id"]
     models = ExperimentModels(tracking, job, experiment_id, directory, settings.for_models(SCRIPT))
     models.export_rest(exporter.whole, exporter.models, everything=False)
+    if exporter.whole:
+        traces = TraceSettings(SCRIPT, settings.recheck, settings.skip_artifacts or settings.artifacts.skip)
+        export_traces_of_run(tracking, job, run_id, experiment_id, directory, traces)
     note_absent(tracking, job.ledger)
     return exporter
 

@@ -8,15 +8,17 @@ from mlflow_migration.client.errors import BadInput, MlflowExportImportException
 from mlflow_migration.client.servers import with_client
 from mlflow_migration.client.tracking import RUN_KEY, Tracking
 from mlflow_migration.common.cli import command
+from mlflow_migration.common.destination import destination_experiment
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.object_files import logged_model_dirs, read_run
+from mlflow_migration.common.object_files import logged_model_dirs, read_run, trace_dirs
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
 from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import RELATIVES, ImportSettings, RunImporter
+from mlflow_migration.trace.trace_importer import TraceImporter
 
 Json = Dict[str, Any]
 
@@ -34,21 +36,6 @@ def settings_of(options: Mapping[str, Any]) -> ImportSettings:
     )
 
 
-def destination_experiment(tracking: Tracking, job: Job, name: str, tags: Mapping[str, str]) -> Optional[Json]:
-    """Return the destination's experiment, created if absent; None in a dry run that would create it.
-
-    :param tags: Its tags if it is created.
-    :raises BadInput: It is deleted.
-    """
-    there = tracking.experiment_by_name(name)
-    if there is not None and there.get("lifecycle_stage") == "deleted":
-        raise BadInput(f"The destination's experiment '{name}' is deleted; restore it or name another one.")
-    if there is None and not job.dry_run:
-        there = tracking.experiment(tracking.create_experiment(name, tags))
-        there["created"] = True
-    return there
-
-
 def model_importer(
     tracking: Tracking, job: Job, experiment_id: str, id_map: IdMap, settings: ImportSettings
 ) -> ModelImporter:
@@ -63,13 +50,13 @@ def model_importer(
 def import_one_run(
     tracking: Tracking, job: Job, directory: ExportDir, experiment_name: str, settings: ImportSettings, id_map: IdMap
 ) -> RunImporter:
-    """Import the run of a directory, and record it.
+    """Import the run of a directory with its logged models and its traces, and record each.
 
     :raises BadInput: The directory holds no run, or the experiment can't be written to.
     """
     if not directory.exists(RUN_FILE):
         raise BadInput(f"{directory.path} holds no exported run: there is no {RUN_FILE}.")
-    doc, model_dirs = read_run(directory), logged_model_dirs(directory)
+    doc, model_dirs, found = read_run(directory), logged_model_dirs(directory), trace_dirs(directory)
     src_id = doc["info"]["run_id"]
     job.ledger.expect("run", 1)
     job.progress.add_total(1)
@@ -98,6 +85,11 @@ def import_one_run(
         job.failed("run", src_id, outcome.error)
     models.finish()
     runs.link_parents()
+    if found:
+        traces = TraceImporter(tracking, job, experiment_id, id_map, overwrite=settings.overwrite)
+        traces.run_ids, traces.model_ids = runs.ids, models.ids
+        traces.load(existed=experiment is not None and not experiment.get("created"))
+        traces.import_all(found)
     job.progress.advance()
     return runs
 

@@ -6,6 +6,7 @@ from typing import List, Optional, Set
 
 from mlflow_migration.client.errors import BadInput, NotFound
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.destination import destination_experiment
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
@@ -17,7 +18,7 @@ from mlflow_migration.common.object_files import (
     run_dirs,
 )
 from mlflow_migration.logged_model.logged_model_exporter import LOGGED_MODEL_FILE, LOGGED_MODELS_FILE, refuse_old
-from mlflow_migration.run.import_run import destination_experiment, model_importer
+from mlflow_migration.run.import_run import model_importer
 from mlflow_migration.run.run_batch import Found, Part, import_batch, tell_failed
 from mlflow_migration.run.run_importer import ImportSettings, RunImporter
 from mlflow_migration.run.state import canonical

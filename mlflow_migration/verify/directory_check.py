@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, describe
 from mlflow_migration.common.artifacts import check_mlmodel, is_mlmodel
@@ -14,10 +14,11 @@ from mlflow_migration.verify.compare import Comparison, guarded
 from mlflow_migration.verify.directory_side import DirectorySide, all_points
 from mlflow_migration.verify.files import DirectoryFiles
 from mlflow_migration.verify.kinds import SPECS, title
-from mlflow_migration.verify.objects import LOGGED_MODEL, MODEL, PROMPT, RUN, VERSION, Thing
+from mlflow_migration.verify.objects import LOGGED_MODEL, MODEL, PROMPT, RUN, TRACE, VERSION, Thing
 from mlflow_migration.verify.report import Report
+from mlflow_migration.verify.trace_objects import Trace
 
-_FILE = {RUN: "run.json", LOGGED_MODEL: "logged_model.json"}
+_FILE = {RUN: "run.json", LOGGED_MODEL: "logged_model.json", TRACE: "trace.json"}
 
 
 class DirectoryCheck:
@@ -39,6 +40,7 @@ class DirectoryCheck:
             self._experiment(experiment)
         self._things(self._side.loose_runs())
         self._things(self._side.loose_models())
+        self._things(self._side.traces.loose())
         for kind, names in ((MODEL, self._side.models()), (PROMPT, self._side.prompts())):
             for name in names:
                 self._registered(kind, name)
@@ -70,10 +72,11 @@ class DirectoryCheck:
         pair.record(self._report)
         self._things(self._side.runs(experiment))
         self._things(self._side.logged_models(experiment))
+        self._things(self._side.traces.pages(experiment))
 
-    # -- runs and logged models ---------------------------------------------------------------------------------
+    # -- runs, logged models and traces -------------------------------------------------------------------------
 
-    def _things(self, groups: Iterator[List[Thing]]) -> None:
+    def _things(self, groups: Iterator[Sequence[Thing]]) -> None:
         for group in groups:
             pairs: List[Comparison] = []
             for thing in group:
@@ -96,6 +99,9 @@ class DirectoryCheck:
             pair.differ("export", "whole", f"incomplete: {problem}")
         if self._depth == "counts":
             return
+        if isinstance(thing, Trace):
+            self._trace(pair, thing, info)
+            return
         assert isinstance(thing.files, DirectoryFiles)
         self._files(pair, thing.files)
         expected = info.get("num_metric_points")
@@ -104,6 +110,26 @@ class DirectoryCheck:
             self._report.add(points=points)
             if points != expected:
                 pair.differ("number of metric points", expected, points)
+
+    def _trace(self, pair: Comparison, trace: Trace, info: Dict[str, Any]) -> None:
+        """Look for the spans and files of a trace."""
+        self._report.add(assessments=len(trace.assessments))
+        if self._depth != "full":
+            return
+        broken = self._side.traces.add_spans([trace])
+        if broken:
+            pair.errors.append(describe(broken[trace.id]))
+            return
+        spans, trace.spans = trace.spans or {}, None
+        self._report.add(spans=len(spans))
+        for span_id, span in spans.items():
+            if span["parent"] and span["parent"] not in spans and trace.fields["state"] != "IN_PROGRESS":
+                pair.differ(f"span:{span_id}", f"parent {span['parent']}", None)
+        there = self._side.traces.attachments(trace)
+        listed = info["attachments"] if isinstance(info.get("attachments"), list) else there
+        for name in sorted({*there, *listed}):
+            if name not in there or name not in listed:
+                pair.differ(f"attachment:{name}", *(name if name in one else None for one in (listed, there)))
 
     def _files(self, pair: Comparison, files: DirectoryFiles) -> None:
         there = files.there()

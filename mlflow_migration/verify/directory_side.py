@@ -23,7 +23,9 @@ from mlflow_migration.common.object_files import (
     read_run,
     read_version,
     run_dirs,
+    trace_dirs,
 )
+from mlflow_migration.verify.directory_traces import DirectoryTraces
 from mlflow_migration.verify.files import DirectoryFiles
 from mlflow_migration.verify.kinds import SPECS, Spec, read_directory
 from mlflow_migration.verify.objects import (
@@ -33,6 +35,7 @@ from mlflow_migration.verify.objects import (
     PROMPT,
     PROMPT_VERSION,
     RUN,
+    TRACE,
     VERSION,
     Files,
     PointSum,
@@ -63,6 +66,7 @@ class Parts:
     :param models: Registered models.
     :param prompts: Prompts, or one version of a prompt.
     :param kinds: Objects of the kinds that one rule exports.
+    :param traces: Traces that are there without their experiment.
     """
 
     experiments: List[ExportDir] = field(default_factory=list)
@@ -70,10 +74,12 @@ class Parts:
     models: List[ExportDir] = field(default_factory=list)
     prompts: List[ExportDir] = field(default_factory=list)
     kinds: List[ExportDir] = field(default_factory=list)
+    traces: List[ExportDir] = field(default_factory=list)
 
     def found(self) -> bool:
         """Tell whether there is anything."""
-        return bool(self.experiments or self.loose or self.models or self.prompts or self.kinds)
+        of_experiments = self.experiments or self.loose or self.traces
+        return bool(of_experiments or self.models or self.prompts or self.kinds)
 
 
 def parts_of(directory: ExportDir) -> Parts:
@@ -101,6 +107,8 @@ def _collect(directory: ExportDir, parts: Parts, depth: int) -> None:
         parts.loose.append(directory)
     elif directory.exists("prompt.json") or directory.exists("prompts_summary.json"):
         parts.prompts.append(directory)
+    elif directory.exists("trace.json") or directory.exists("traces.json") or trace_dirs(directory):
+        parts.traces.append(directory)
     elif depth < 2 and (directory.exists("experiments.json") or directory.exists("models.json")):
         for name in directory.names():
             _collect(directory.sub(name), parts, 2)
@@ -126,6 +134,8 @@ class DirectorySide:
         self.directory, self._executor, self._full = directory, executor, full
         self.parts = parts_of(directory)
         self.uri = directory.path
+        self.traces = DirectoryTraces(executor, [*self.parts.loose, *self.parts.traces])
+        """Its traces."""
         self._sums: Dict[str, Dict[str, PointSum]] = {}
         self._keys: Dict[Tuple[str, str], str] = {}
         self._models: Optional[Dict[str, ExportDir]] = None
@@ -262,6 +272,8 @@ class DirectorySide:
 
     def key_of(self, kind: str, object_id: str) -> Optional[str]:
         """Return the key tag of what was read so far, empty if it has none; None if there is no such object."""
+        if kind == TRACE:
+            return self.traces.key_of(object_id)
         return self._keys.get((kind, object_id))
 
     def objects(self, spec: Spec) -> Optional[Tuple[List[Json], Dict[str, str]]]:

@@ -33,7 +33,8 @@ class ExperimentVerifier:
         self._job, self._src, self._dst, self._links = job, src, dst, links
         self._how, self._report = how, report
         self._comparer = Comparer(job.executor, links, how, report)
-        self._left_out: Set[str] = set()
+        self.left_out: Set[str] = set()
+        """Deleted runs that are not expected to have copies."""
         self._linked: Set[str] = set()
         self._seen: Set[Tuple[str, str]] = set()
         self.compared: Set[Tuple[str, str, str]] = set()
@@ -46,7 +47,7 @@ class ExperimentVerifier:
         for page in self._dst.logged_models(Thing(EXPERIMENT, experiment_id)):
             for model in page:
                 self._links.note(LOGGED_MODEL, experiment_id, model.id, model.key)
-        self._links.note_id_map(experiment_id)
+        self._links.note_id_map(experiment_id, RUN, LOGGED_MODEL)
 
     def experiment(self, src: Thing, dst: Thing) -> None:
         """Compare an experiment, its runs and its logged models with those of its copy."""
@@ -125,7 +126,7 @@ class ExperimentVerifier:
     def _lacking(self, run: Thing) -> None:
         self._job.progress.advance()
         if run.error is None and run.deleted and not self._how.deleted_runs:
-            self._left_out.add(run.id)
+            self.left_out.add(run.id)
             self._report.leave_out(RUN, _DELETED_RUNS)
             return
         self._report.missing(run)
@@ -198,7 +199,7 @@ class ExperimentVerifier:
 
     def _lacking_model(self, model: Thing) -> None:
         made_by = "" if model.error is not None else model.fields["source_run_id"]
-        if made_by in self._left_out:
+        if made_by in self.left_out:
             self._report.leave_out(LOGGED_MODEL, _OF_DELETED_RUN)
         elif model.error is None and self._src.where and (RUN, made_by) not in self._seen:
             self._report.leave_out(LOGGED_MODEL, _OF_OTHER_RUN)

@@ -24,7 +24,7 @@ class HasKeys(Protocol):
     """A side that can be asked for an object by its id."""
 
     def key_of(self, kind: str, object_id: str) -> Optional[str]:
-        """Return the key tag of a run or logged model, empty if it has none; None if there is no such object."""
+        """Return the key tag of an object, empty if it has none; None if there is no such object."""
 
 
 class Links:
@@ -53,9 +53,9 @@ class Links:
             if dst_id not in copies:
                 copies.append(dst_id)
 
-    def note_id_map(self, experiment_id: str) -> None:
-        """Take note of the copies that have lost their key tags."""
-        for kind in (RUN, LOGGED_MODEL):
+    def note_id_map(self, experiment_id: str, *kinds: str) -> None:
+        """Take note of the copies of some kinds that have lost their key tags."""
+        for kind in kinds:
             known = self.there(kind, experiment_id)
             for entry in self.entries(kind, experiment_id):
                 if entry["dst_id"] in known and not self._homes.get((kind, entry["dst_id"])):

@@ -153,7 +153,11 @@ class Report:
             self.notes.append(redact(text))
 
     def add(self, **amounts: int) -> None:
-        """Add to what was compared: ``artifacts``, ``hashed`` artifacts and their ``bytes``, ``points`` of metrics."""
+        """Add to what was compared.
+
+        :param amounts: ``artifacts``, ``hashed`` artifacts and their ``bytes``, ``points`` of metrics, ``spans`` and
+            ``assessments`` of traces.
+        """
         with self._lock:
             self._amounts.update(amounts)
 
@@ -258,10 +262,14 @@ class Report:
 
     def _compared(self) -> str:
         artifacts, hashed, size, points = (self._amounts[name] for name in ("artifacts", "hashed", "bytes", "points"))
-        return (
+        text = (
             f"Compared: {artifacts:,} artifacts, {hashed:,} of them byte by byte ({megabytes(size)} MB); "
             f"{points:,} points of metrics"
         )
+        if "trace" in self.counts:
+            spans, assessments = (self._amounts[name] for name in ("spans", "assessments"))
+            text += f"; {spans:,} spans and {assessments:,} assessments of traces"
+        return text
 
 
 def _words(line: Json) -> str:

@@ -28,6 +28,7 @@ from mlflow_migration.verify.objects import (
     PROMPT,
     PROMPT_VERSION,
     RUN,
+    TRACE,
     VERSION,
     Files,
     PointSum,
@@ -40,6 +41,7 @@ from mlflow_migration.verify.objects import (
     run_links,
     version_fields,
 )
+from mlflow_migration.verify.server_traces import ServerTraces
 
 Json = Dict[str, Any]
 
@@ -65,6 +67,8 @@ class ServerSide:
         self.tracking, self.registry, self._executor = tracking, registry, executor
         self.uri = tracking.uri
         self.identity, self.registry_identity = tracking.identity, registry.identity
+        self.traces = ServerTraces(tracking, executor)
+        """Its traces."""
         self._has_models: Optional[bool] = None
         self._presence: Tuple[str, Presence] = ("", Presence(tracking))
         self._lock = threading.Lock()
@@ -226,7 +230,9 @@ class ServerSide:
         )
 
     def key_of(self, kind: str, object_id: str) -> Optional[str]:
-        """Return the key tag of a run or logged model, empty if it has none; None if there is no such object."""
+        """Return the key tag of a run, logged model or trace, empty if it has none; None if there is no such object."""
+        if kind == TRACE:
+            return self.traces.key_of(object_id)
         try:
             if kind == RUN:
                 tags = (self.tracking.run(object_id).get("data") or {}).get("tags")

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, Union
 
-from mlflow_migration.client.errors import BadDirectory, BadInput
+from mlflow_migration.client.errors import BadDirectory, BadInput, describe
 from mlflow_migration.client.servers import open_both, open_whole
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.artifacts import ArtifactFilter
@@ -41,10 +41,11 @@ from mlflow_migration.verify.directory_side import DirectorySide
 from mlflow_migration.verify.experiment_verifier import ExperimentVerifier
 from mlflow_migration.verify.kinds import SPECS, KindsVerifier, Spec
 from mlflow_migration.verify.links import Links
-from mlflow_migration.verify.objects import EXPERIMENT, MODEL, PROMPT, Thing
+from mlflow_migration.verify.objects import EXPERIMENT, MODEL, PROMPT, TRACE, Thing
 from mlflow_migration.verify.registry_verifier import RegistryVerifier
 from mlflow_migration.verify.report import Report
 from mlflow_migration.verify.server_side import ServerSide
+from mlflow_migration.verify.trace_verifier import TraceVerifier
 
 Names = Union[str, Sequence[str], None]
 _WORDS = {MODEL: "registered model", PROMPT: "prompt"}
@@ -120,7 +121,7 @@ class Verifier:
         experiments = self._chosen_experiments()
         models = self._chosen(self._selection.models, self._src.models(), _WORDS[MODEL])
         prompts = self._chosen(self._selection.prompts, self._src.prompts(), _WORDS[PROMPT])
-        loose = isinstance(self._src, DirectorySide) and bool(self._src.parts.loose)
+        loose = isinstance(self._src, DirectorySide) and bool(self._src.parts.loose or self._src.parts.traces)
         self._job.progress.add_total(len(models) + len(prompts))
         pairs = [(src, dst) for src in experiments for dst in self._copies(src)]
         for _, dst in pairs:
@@ -130,6 +131,7 @@ class Verifier:
                 self._report.broken(outcome.item[0], outcome.error)
         if loose:
             self._experiments.loose()
+        self._traces(pairs, loose)
         registry = RegistryVerifier(
             self._job, self._src, self._dst, self._links, self._how, self._report, self._experiments.compared,
             self._experiment_ids,
@@ -139,7 +141,23 @@ class Verifier:
                 self._registered(registry, kind, name)
         if self._selection.is_everything:
             self._kinds({dst.id for _, dst in pairs})
-        return bool(self._report.begun or experiments or models or prompts)
+        return bool(self._report.begun or experiments or models or prompts or loose)
+
+    def _traces(self, pairs: Sequence[Tuple[Thing, Thing]], loose: bool) -> None:
+        """Compare the traces of all experiments: what they name has been compared by now."""
+        verifier = TraceVerifier(
+            self._job, self._src, self._dst, self._links, self._how, self._report, self._experiments.compared,
+            self._experiments.left_out, self._experiment_ids, lambda name: self._new_names(PROMPT, name),
+        )  # fmt: skip
+        for _, dst in pairs:
+            verifier.index(dst.id)
+        for src, dst in pairs:
+            for outcome in self._job.executor.gather(lambda pair: verifier.experiment(*pair), [(src, dst)]):
+                if outcome.error is not None:
+                    reason = f"those of experiment {src.name}: {describe(outcome.error)}"
+                    self._report.record(TRACE, "error", reason=reason)
+        if loose:
+            verifier.loose()
 
     def _kinds(self, scopes: Set[str]) -> None:
         """Compare what a server has beside these."""

@@ -110,7 +110,22 @@ def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
     _post(source, "runs/outputs", {"run_id": run_id, "models": [{"model_id": model_id, "step": 0}]})
     measured = {"key": "rmse", "value": 0.9, "timestamp": 1_700_000_000_000, "step": 0, "model_id": model_id}
     _post(source, "runs/log-batch", {"run_id": run_id, "metrics": [measured]})
+    _make_trace(source, experiment_id, run_id)
     return Stage(source, destination, experiment_id, run_id, model_id, suffix, tmp_path)
+
+
+def _make_trace(server: Server, experiment_id: str, run_id: str) -> None:
+    """A trace with a span, whose id has that of the run in it as in the documents."""
+    trace_id = f"tr-{run_id}"
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment_id}}
+    info = {"trace_id": trace_id, "trace_location": place, "request_time": "2025-01-01T00:00:00Z", "state": "OK",
+            "trace_metadata": {"mlflow.sourceRun": run_id}}  # fmt: skip
+    body = {"trace": {"trace_info": info}}
+    requests.post(f"{server.uri}/api/3.0/mlflow/traces", json=body, timeout=60).raise_for_status()
+    span = {"traceId": run_id, "spanId": "00000000000000a1", "name": "ask", "startTimeUnixNano": "1735689600000000000"}
+    spans = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    headers = {"x-mlflow-experiment-id": experiment_id}
+    requests.post(f"{server.uri}/v1/traces", json=spans, headers=headers, timeout=60).raise_for_status()
 
 
 def _run(block: Block, stage: Stage) -> None:

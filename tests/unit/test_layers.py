@@ -8,23 +8,27 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mlflow_migration"
 
+BASE = {"common", "client"}
+RUNS = BASE | {"trace", "logged_model"}
+#: kinds that one rule moves: none needs another
+KINDS = {"scorer"}
+MODELS = RUNS | {"run", "model"}
+
 BELOW = {
     "client": set(),
     "common": {"client"},
-    "logged_model": {"common", "client"},
-    "run": {"logged_model", "common", "client"},
-    "experiment": {"run", "logged_model", "common", "client"},
-    "model": {"run", "logged_model", "common", "client"},
-    "model_version": {"model", "run", "logged_model", "common", "client"},
-    "prompt": {"model", "run", "logged_model", "common", "client"},
-    "scorer": {"common", "client"},
-    "bulk": {"verify", "scorer", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
-    "verify": {"common", "client"},
-    "tools": {"model", "run", "logged_model", "common", "client"},
-    "copy": {
-        "bulk", "verify", "scorer",
-        "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
-    },  # fmt: skip
+    "trace": BASE,
+    "logged_model": BASE,
+    **dict.fromkeys(KINDS, BASE),
+    "run": RUNS,
+    "experiment": RUNS | {"run"},
+    "model": RUNS | {"run"},
+    "model_version": MODELS,
+    "prompt": MODELS,
+    "verify": BASE,
+    "bulk": MODELS | KINDS | {"verify", "prompt", "experiment"},
+    "tools": MODELS,
+    "copy": MODELS | KINDS | {"bulk", "verify", "prompt", "model_version", "experiment"},
 }
 EXCEPTIONS = {
     # a script like the others, but its classes are the client's

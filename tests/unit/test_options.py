@@ -224,6 +224,7 @@ VERSION = {"name": "m", "version": "1", "creation_timestamp": 2, "source": f"run
 
 PROMPT = {"name": "prompt", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
 MODEL = {"info": {"model_id": "m-1", "experiment_id": "7", "name": "m", "status": "LOGGED_MODEL_READY"}}
+TRACE = {"trace_id": "tr-1", "request_time": "2025-01-01T00:00:00Z", "state": "OK"}
 
 
 def answer(request):
@@ -237,6 +238,9 @@ def answer(request):
         return Reply({"experiment": {**experiment, "lifecycle_stage": "deleted" if name == "gone" else "active"}})
     if route == "users/get":
         return missing_route()
+    if route == "get-trace-artifact":
+        return error(404, "NOT_FOUND")
+    asked = json.dumps(request.json) if route == "traces/search" else ""
     versions = [{**PROMPT, "version": "1"}] if "prompt" in str(request.query) else [VERSION]
     versions = [] if "none" in str(request.query) else versions
     if route.startswith("logged-models/m-"):
@@ -261,6 +265,9 @@ def answer(request):
             "logged-models": {"model": MODEL},
             "model-versions/create": {"model_version": {"name": "there", "version": "1"}},
             "registered-models/create": {"registered_model": {"name": "there"}},
+            "traces": {"trace": {"trace_info": TRACE}},
+            "traces/search": {"traces": [TRACE]} if '"7"' in asked and "run_id" not in asked else {},
+            "traces/batchGetInfos": {"trace_infos": [TRACE] if request.path.endswith("Infos") else []},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
         }.get(route, {})
     )
@@ -311,6 +318,11 @@ def arguments(server, tmp_path, monkeypatch):
         (place / "logged_model.json").write_text(json.dumps({"mlflow": {"model_id": "m-1", "name": "m"}}))
     listed = {"experiments": [{"id": "7", "name": "there", "logged_models": ["m-1"]}]}
     (tmp_path / "logged" / "logged_models.json").write_text(json.dumps({"mlflow": listed}))
+    for place in (tmp_path / "trace", tmp_path / "traces" / "tr-1"):
+        place.mkdir(parents=True)
+        (place / "trace.json").write_text(json.dumps({"mlflow": {"info": TRACE, "spans": []}}))
+    listed = {"experiments": [{"id": "7", "name": "there", "traces": ["tr-1"]}]}
+    (tmp_path / "traces" / "traces.json").write_text(json.dumps({"mlflow": listed}))
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "ledger.jsonl").write_text('{"event":"start","command":"c"}\n')
     one = ["--tracking-uri", server.uri]
@@ -332,6 +344,14 @@ def arguments(server, tmp_path, monkeypatch):
         "import-logged-model": [[*one, "--experiment-name", "there", "--input-dir", tmp_path / "logged"]],
         "export-logged-models": [[*one, "--experiment-ids", "all", "--output-dir", tmp_path / "out"]],
         "import-logged-models": [[*one, "--input-dir", tmp_path / "logged"]],
+        "export-trace": [[*one, "--request-id", "tr-1", "--output-dir", tmp_path / "out"]],
+        "import-trace": [[*one, "--experiment-name", "there", "--input-dir", tmp_path / "trace"]],
+        "export-traces": [[*one, "--experiment-ids", "all", "--output-dir", tmp_path / "out"]],
+        "import-traces": [[*one, "--input-dir", tmp_path / "traces"]],
+        "copy-traces": [
+            [*both, "--experiment", "here"],
+            [*both, "--experiment", "gone", "--export-deleted-experiments"],
+        ],
         "export-model": [[*one, "--model", "m", "--output-dir", tmp_path / "out"]],
         "import-model": [
             [*one, "--model", "there", "--experiment-name", "there", "--input-dir", tmp_path / "model", "--dry-run"]
@@ -346,17 +366,13 @@ def arguments(server, tmp_path, monkeypatch):
         "import-models": [[*one, "--input-dir", bulk, "--dry-run", *renamed]],
         "export-experiments": [[*one, "--experiments", "here", "--output-dir", tmp_path / "out"]],
         "import-experiments": [[*one, "--input-dir", bulk / "experiments", "--dry-run"]],
-        "export-prompt": [
-            [*one, "--prompt-name", "prompt", "--prompt-version", "1", "--output-dir", tmp_path / "out"]
-        ],
+        "export-prompt": [[*one, "--prompt-name", "prompt", "--prompt-version", "1", "--output-dir", tmp_path / "out"]],
         "import-prompt": [[*one, "--input-dir", tmp_path / "prompts" / "prompt_v2", "--dry-run"]],
         "export-prompts": [[*one, "--prompts", "all", "--output-dir", tmp_path / "out"]],
         "import-prompts": [[*one, "--input-dir", tmp_path / "prompts", "--dry-run"]],
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
-        "copy-model-version": [
-            [*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]
-        ],
+        "copy-model-version": [[*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]],
         "list-registered-models": [one],
         "get-model-signature": [[*one, *version_model]],
         "set-model-signature": [[*one, *version_model, "--input-file", tmp_path / "sample.csv"]],
