@@ -75,6 +75,19 @@ COMMANDS: Dict[str, Entry] = {
     "import-prompts": Entry("bulk.import_prompts", "Import prompts with all their versions from a directory."),
     "export-scorers": Entry("scorer.export_scorers", "Export the scorers of all experiments to a directory."),
     "import-scorers": Entry("scorer.import_scorers", "Import scorers from a directory."),
+    "export-evaluation-dataset": Entry(
+        "evaluation_dataset.export_evaluation_dataset", "Export an evaluation dataset with its records to a directory."
+    ),
+    "import-evaluation-dataset": Entry(
+        "evaluation_dataset.import_evaluation_dataset",
+        "Import an evaluation dataset with its records from a directory.",
+    ),
+    "export-evaluation-datasets": Entry(
+        "bulk.export_evaluation_datasets", "Export evaluation datasets with their records to a directory."
+    ),
+    "import-evaluation-datasets": Entry(
+        "bulk.import_evaluation_datasets", "Import evaluation datasets with their records from a directory."
+    ),
     "list-registered-models": Entry("tools.list_registered_models", "List the registered models."),
     "get-model-signature": Entry("tools.get_model_signature", "Show the signature of a model."),
     "set-model-signature": Entry("tools.set_model_signature", "Give a model a signature that fits a sample."),
