@@ -153,7 +153,10 @@ class Report:
             self.notes.append(redact(text))
 
     def add(self, **amounts: int) -> None:
-        """Add to what was compared: ``artifacts``, ``hashed`` artifacts and their ``bytes``, ``points`` of metrics."""
+        """Add to what was compared: ``artifacts``, ``hashed`` artifacts and their ``bytes``, ``points`` of metrics.
+
+        ``records`` are those of evaluation datasets.
+        """
         with self._lock:
             self._amounts.update(amounts)
 
@@ -258,9 +261,10 @@ class Report:
 
     def _compared(self) -> str:
         artifacts, hashed, size, points = (self._amounts[name] for name in ("artifacts", "hashed", "bytes", "points"))
+        records = self._amounts["records"]
         return (
             f"Compared: {artifacts:,} artifacts, {hashed:,} of them byte by byte ({megabytes(size)} MB); "
-            f"{points:,} points of metrics"
+            f"{points:,} points of metrics" + (f"; {records:,} records of evaluation datasets" if records else "")
         )
 
 
