@@ -137,6 +137,7 @@ class _Import:
         self._dst_id = ""
         self._known: Dict[str, Known] = {}
         self._runs: Dict[str, Optional[str]] = {}
+        self._outputs: Set[bool] = set()
         self._lacking_runs: Dict[str, None] = {}
         self._missing: List[str] = []
         self._problems: List[str] = []
@@ -161,7 +162,9 @@ class _Import:
         lacking = [src_id for src_id, dst_ids in found.items() if not dst_ids]
         wanted = {_TAG + key: short(value) for key, value in tags.items()}
         wanted.update((_EXPERIMENT + experiment_id, "linked") for experiment_id in experiments)
-        wanted.update((name_of(record), content_of(record)) for record in self._records())
+        for record in self._records():
+            wanted[name_of(record)] = content_of(record)
+            self._outputs.add(_has_fields(record))
         if lacking:
             self._problems.append(not_there("experiment", lacking))
         if self._lacking_runs:
@@ -272,12 +275,14 @@ class _Import:
                 self._upsert(batch)
 
     def _sent(self, names: Set[str]) -> Iterator[List[Named]]:
-        for record in self._records():
-            name = name_of(record)
-            if name in names:
-                there = self._known.get(name)
-                sent = as_sent(record, there is None or not can_merge(there, record))
-                yield [(name, one) for one in sent]
+        # a server whose first outputs are no objects fails at the first that are
+        for wanted in sorted(self._outputs, reverse=True):
+            for record in self._records():
+                name = name_of(record)
+                if name in names and _has_fields(record) == wanted:
+                    there = self._known.get(name)
+                    sent = as_sent(record, there is None or not can_merge(there, record))
+                    yield [(name, one) for one in sent]
 
     def _upsert(self, batch: List[Named]) -> None:
         """Send records; one that is refused is found by halving, and recorded."""
@@ -341,3 +346,8 @@ class _Import:
             reason="; ".join(self._problems) or None, losses=losses,
         )  # fmt: skip
         return self._dst_id or None
+
+
+def _has_fields(record: Json) -> bool:
+    """Tell whether the outputs of a record are an object with fields, of which a server makes its schema."""
+    return isinstance(record.get("outputs"), dict) and bool(record["outputs"])
