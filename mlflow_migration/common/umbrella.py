@@ -50,7 +50,9 @@ COMMANDS: Dict[str, Entry] = {
     "import-model-version": Entry(
         "model_version.import_model_version", "Import one version of a registered model with its run from a directory."
     ),
-    "copy-all": Entry("copy.copy_all", "Copy a whole server to another: experiments, registered models and prompts."),
+    "copy-all": Entry(
+        "copy.copy_all", "Copy a whole server to another: experiments, registered models, prompts and all else."
+    ),
     "copy-model": Entry(
         "copy.copy_model", "Copy a registered model with its versions and their runs, also to another server."
     ),
@@ -60,7 +62,7 @@ COMMANDS: Dict[str, Entry] = {
     "export-prompt": Entry("prompt.export_prompt", "Export one version of a prompt to a directory."),
     "import-prompt": Entry("prompt.import_prompt", "Import one version of a prompt from a directory."),
     "export-all": Entry(
-        "bulk.export_all", "Export a server: experiments, registered models and prompts, to a directory."
+        "bulk.export_all", "Export a server to a directory: experiments, registered models, prompts and all else."
     ),
     "import-all": Entry("bulk.import_all", "Import all that export-all has written."),
     "export-experiments": Entry("bulk.export_experiments", "Export experiments with their runs to a directory."),

@@ -65,7 +65,7 @@ def moves(run_script: Callable[..., Result], src_server: Server, dst_server: Ser
 
 
 def test_everything(moves: DatasetMoves, experiment_name: str, tmp_path: Path) -> None:
-    """All of it arrives, with links to experiments and runs; a repeat writes nothing, and then only what has changed."""
+    """All of it arrives, linked to experiments and runs; a repeat writes nothing, and then only what has changed."""
     name, src, dst = experiment_name, moves.src, moves.dst
     source = Source(moves.servers[0], name)
     run_id = source.run("judged by hand")
