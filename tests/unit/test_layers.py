@@ -18,11 +18,15 @@ BELOW = {
     "model_version": {"model", "run", "logged_model", "common", "client"},
     "prompt": {"model", "run", "logged_model", "common", "client"},
     "scorer": {"common", "client"},
-    "bulk": {"verify", "scorer", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
+    "evaluation_dataset": {"common", "client"},
+    "bulk": {
+        "verify", "evaluation_dataset", "scorer",
+        "prompt", "model", "experiment", "run", "logged_model", "common", "client",
+    },  # fmt: skip
     "verify": {"common", "client"},
     "tools": {"model", "run", "logged_model", "common", "client"},
     "copy": {
-        "bulk", "verify", "scorer",
+        "bulk", "verify", "evaluation_dataset", "scorer",
         "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
     },  # fmt: skip
 }
