@@ -54,7 +54,6 @@ class EvaluationDatasets:
         self._rest, self._tracking = tracking.rest, tracking
         self.uri = tracking.uri
         self._scoped = False
-        version = tracking.version()
         try:
             found = self._rest.optional("evaluation-datasets", lambda: self._search({"max_results": 1}))
         except Unauthorized as ex:
@@ -67,6 +66,7 @@ class EvaluationDatasets:
                 raise
             found = None
         if found is None:
+            version = tracking.version()
             what = f"runs MLflow {version}" if version else "is a server"
             raise NoEvaluationDatasets(
                 f"{self.uri} {what} with a store that holds no evaluation datasets: they came with 3.4, and need a"

@@ -171,6 +171,7 @@ class _Import:
             self._problems.append(not_there("run", list(self._lacking_runs)))
         created = there is None
         if there is None and self._job.dry_run:
+            self._problems = []  # what it is linked to may come with this very command
             return self._record(True, Plan(), None)
         there = there or self._create(tags, experiments)
         self._dst_id = there["dataset_id"]

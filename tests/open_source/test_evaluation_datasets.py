@@ -167,21 +167,34 @@ def test_killed(moves: DatasetMoves, experiment_name: str) -> None:
     assert moves.load() == {"unchanged": 1}
 
 
-def test_a_directory_that_lacks_some(moves: DatasetMoves, experiment_name: str) -> None:
+def test_a_directory_that_lacks_some(moves: DatasetMoves, src_server: Server, experiment_name: str) -> None:
     """One bad dataset does not stop the others; with deletion, those of its name stay."""
     names = [f"{experiment_name} {i}" for i in range(3)]
     ids = [moves.src.create(name) for name in names]
     for src_id in ids:
         moves.src.add(src_id, *({"inputs": {"i": i}} for i in range(3)))
-    moves.export(f"{experiment_name}*,nobody", status=1)
+    summary = moves.directory / "evaluation_datasets_summary.json"
+    with Proxy(moves.servers[0].uri) as proxy:
+        proxy.on("GET", "*/records", number=1, status=400)
+        moves.servers = (proxy, moves.servers[1])
+        assert moves.export(f"{experiment_name}*,nobody", status=1) == {"copied": 2, "failed": 2}
+        assert len(json.loads(summary.read_text())["mlflow"]["failed_evaluation_datasets"]) == 1
+        assert moves.export(f"{experiment_name}*") == {"copied": 1, "unchanged": 2}
+    assert "failed_evaluation_datasets" not in json.loads(summary.read_text())["mlflow"]
+    moves.servers = (src_server, moves.servers[1])
     places = {src_id: next(moves.directory.glob(f"*{src_id}")) for src_id in ids}
     shutil.rmtree(places[ids[0]])
-    file = places[ids[1]] / "evaluation_dataset.json"
-    doc = json.loads(file.read_text())
-    del doc["mlflow"]["evaluation_dataset"]["records"][1]
-    file.write_text(json.dumps(doc))
-    assert moves.load(status=1) == {"copied": 1, "failed": 2}
+    files = [places[src_id] / "evaluation_dataset.json" for src_id in ids]
+    docs = [json.loads(file.read_text()) for file in files[1:]]
+    del docs[0]["mlflow"]["evaluation_dataset"]["records"][1]
+    docs[1]["mlflow"]["evaluation_dataset"]["records"][1]["source"] = {"source_type": "ALIEN", "source_data": {}}
+    for file, doc in zip(files[1:], docs):
+        file.write_text(json.dumps(doc))
+    assert moves.load(status=1) == {"incomplete": 1, "failed": 2}
     assert "has 2 records instead of 3" in moves.reasons()
+    assert "Invalid dataset record source type: ALIEN" in moves.reasons()
+    assert len(moves.dst.records(moves.dst.copy(ids[2])["dataset_id"])) == 2
+    assert moves.load("--accept-loss", "values", status=1) == {"copied": 1, "failed": 2}
     checked = moves.script("verify-migration", "--input-dir", moves.directory, check=1).stdout
     assert "has 2 records instead of 3" in checked
     assert "its export failed" in checked
