@@ -1,10 +1,11 @@
-"""Exports a whole server to a directory: experiments, registered models and prompts."""
+"""Exports a whole server to a directory: experiments, registered models, prompts, evaluation datasets and the rest."""
 
 from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional, Union
 
 from mlflow_migration.bulk.experiments_exporter import Wanted, choose_experiments, export_experiments_of
+from mlflow_migration.bulk.export_evaluation_datasets import DATASETS, export_datasets_if_any
 from mlflow_migration.bulk.export_prompts import export_all_prompts
 from mlflow_migration.bulk.kinds import export_kinds
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, ModelsExporter, write_manifest
@@ -45,6 +46,8 @@ def export_server(
     else:
         job.ledger.phase("exporting prompts", whole=True)
         export_all_prompts(tracking, prompts, job, [ALL], directory.sub(PROMPTS))
+    job.ledger.phase("exporting evaluation datasets", whole=True)
+    export_datasets_if_any(tracking, job, [ALL], directory.sub(DATASETS))
     job.ledger.phase("exporting the rest", whole=True)
     export_kinds(tracking, job, directory, SCRIPT)
     write_manifest(tracking, job, directory, options, SCRIPT)
@@ -66,7 +69,7 @@ def export_all(
     export_deleted_experiments: bool = False,
     workers: int = 8,
 ) -> None:
-    """Export a whole server: experiments with their runs and logged models, registered models, prompts.
+    """Export a whole server: experiments with their runs and logged models, registered models, prompts, datasets.
 
     :param output_dir: Directory to export to.
     :param run_start_time: Only runs started at or after; UTC text, or ms since epoch.

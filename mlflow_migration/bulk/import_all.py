@@ -1,4 +1,4 @@
-"""Imports all that the export of a server has written: experiments, registered models and prompts."""
+"""Imports all that the export of a server has written: experiments, registered models, prompts, datasets, the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any, ContextManager, Dict, List, Mapping, Optional, Tuple, Un
 from mlflow_migration.bulk.experiments_exporter import EXPERIMENTS_FILE
 from mlflow_migration.bulk.experiments_importer import Imported, import_experiments_of
 from mlflow_migration.bulk.export_all import PROMPTS
+from mlflow_migration.bulk.export_evaluation_datasets import DATASETS
+from mlflow_migration.bulk.export_evaluation_datasets import SUMMARY_FILE as DATASETS_FILE
 from mlflow_migration.bulk.export_prompts import SUMMARY_FILE
+from mlflow_migration.bulk.import_evaluation_datasets import import_datasets_if_any
 from mlflow_migration.bulk.import_models import report_of
 from mlflow_migration.bulk.import_prompts import import_prompts_if_any
 from mlflow_migration.bulk.kinds import has_kinds, import_kinds
@@ -42,7 +45,9 @@ def import_server(
     :param renames: What replaces which beginning of the name of an experiment, and of a registered model.
     :raises BadInput: The directory holds no bulk export.
     """
-    files = ((EXPERIMENTS, EXPERIMENTS_FILE), (MODELS, MODELS_FILE), (PROMPTS, SUMMARY_FILE))
+    files = (
+        (EXPERIMENTS, EXPERIMENTS_FILE), (MODELS, MODELS_FILE), (PROMPTS, SUMMARY_FILE), (DATASETS, DATASETS_FILE),
+    )  # fmt: skip
     has = {folder: directory.sub(folder).exists(file) for folder, file in files}
     if not (any(has.values()) or has_kinds(directory)):
         named = ", ".join(f"{folder}/{file}" for folder, file in files)
@@ -56,6 +61,8 @@ def import_server(
         import_listed_models(tracking, registry, job, place, options, id_map, renames[1], came_with(done))
     if has[PROMPTS]:
         import_prompts_if_any(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
+    if has[DATASETS]:
+        import_datasets_if_any(tracking, job, directory.sub(DATASETS), options, id_map)
     import_kinds(tracking, job, directory, {**options, "experiment_rename_file": renames[0]}, id_map)
 
 
@@ -101,7 +108,7 @@ def import_all(
     :param input_dir: Directory of the export.
     :param delete_model: First delete each of the destination's registered models with all its versions.
     :param delete_prompt: Likewise, for prompts.
-    :param delete_dataset: For callers of today's tools; evaluation datasets are not part of this version.
+    :param delete_dataset: First delete the destination's evaluation datasets of the same names with their records.
     :param import_permissions: Has an effect only on Databricks.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
@@ -123,6 +130,7 @@ def import_all(
     options = {
         "delete_model": delete_model,
         "delete_prompt": delete_prompt,
+        "delete_evaluation_dataset": delete_dataset,
         "import_permissions": import_permissions,
         "import_source_tags": import_source_tags,
         "use_src_user_id": use_src_user_id,
@@ -153,8 +161,6 @@ def main(**options: Any) -> int:
     renames = get_renames(options["experiment_rename_file"]), get_renames(options["model_rename_file"])
 
     def around(job: Job, reports: ExportDir) -> ContextManager[Check]:
-        if options["delete_evaluation_dataset"]:
-            job.ledger.note("--delete-evaluation-dataset has no effect: they are not part of this version.")
         return _check(job, reports, options, renames)
 
     return import_script("import-all", options, "runs", lambda to: _import(to, options, renames, to.around), around)

@@ -36,6 +36,8 @@ Params = Union[Mapping[str, Any], Sequence[Tuple[str, Any]]]
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 # what a load balancer answers while there is no server behind it
 _NOBODY = frozenset({502, 503, 504})
+# with 500 MLflow answers this where its store can't do it at all, such as one of files
+_DISABLED = "FEATURE_DISABLED"
 _MAX_WAIT = 20.0
 _MAX_RETRY_AFTER = 300.0
 _REDIRECTS = 3
@@ -453,7 +455,7 @@ def _error_of(response: requests.Response, method: str, path: str, server: str) 
     finally:
         response.close()
     text = redact(f"{method} {path}: {status} {code or response.reason or ''}: {message[:2000]}".rstrip(": "))
-    if status in _TRANSIENT:
+    if status in _TRANSIENT and code != _DISABLED:
         return Unavailable(text, http_status_code=status, retry_after=_retry_after(response))
     if status in _UNAUTHORIZED:
         text = f"{server} {_UNAUTHORIZED[status]} ({text})"

@@ -12,6 +12,8 @@ from mlflow_migration.common.old_layouts import is_id
 
 Json = Dict[str, Any]
 
+_SHOWN = 3  # ids in a sentence
+
 
 class Origins:
     """Describes experiments and runs of the source so that :class:`Links` finds their copies. Thread-safe.
@@ -22,7 +24,7 @@ class Origins:
     def __init__(self, tracking: Tracking) -> None:
         self._tracking = tracking
         self._experiments: Optional[Dict[str, Json]] = None  # all by id, once one is named
-        self._runs: Dict[str, str] = {}
+        self._runs: Dict[str, Optional[str]] = {}
         self._lock = threading.Lock()
 
     def experiment(self, experiment_id: str) -> Optional[Json]:
@@ -36,16 +38,24 @@ class Origins:
 
     def run(self, run_id: str) -> Optional[str]:
         """Return the run that a run was imported from; None if it was not, or if there is none."""
+        return self._origin(run_id) or None
+
+    def has_run(self, run_id: str) -> bool:
+        """Tell whether there is a run."""
+        return self._origin(run_id) is not None
+
+    def _origin(self, run_id: str) -> Optional[str]:
+        """Return the key tag of a run, empty if it has none; None if there is no such run."""
         with self._lock:
-            known = self._runs.get(run_id)
-        if known is None:
-            try:
-                known = tag_dict(self._tracking.run(run_id)["data"].get("tags")).get(RUN_KEY, "")
-            except NotFound:
-                known = ""
-            with self._lock:
-                self._runs[run_id] = known
-        return known or None
+            if run_id in self._runs:
+                return self._runs[run_id]
+        try:
+            known: Optional[str] = tag_dict(self._tracking.run(run_id)["data"].get("tags")).get(RUN_KEY, "")
+        except NotFound:
+            known = None
+        with self._lock:
+            self._runs[run_id] = known
+        return known
 
 
 class Links:
@@ -106,7 +116,6 @@ class Links:
         if self._experiments is None:
             pages = self._tracking.search_experiments()
             self._experiments = [str(found["experiment_id"]) for page in pages for found in page]
-        # each copy of the run has used the prompt
         copies = self._tracking.search_runs(self._experiments, f"tags.`{RUN_KEY}` = '{src_id}'")
         return sorted(run["info"]["run_id"] for page in copies for run in page)
 
@@ -116,3 +125,14 @@ def _is_same(about: Json, original: Json) -> bool:
     if about.get("creation_time") and original.get("creation_time"):
         return str(about["creation_time"]) == str(original["creation_time"])
     return about.get("name", original.get("name")) == original.get("name", about.get("name"))
+
+
+def not_there(what: str, lacking: List[str]) -> str:
+    """Return the sentence about links to objects that the destination does not have.
+
+    :param what: Their kind, in words.
+    :param lacking: Their ids at the source.
+    """
+    more = f" and {len(lacking) - _SHOWN} more" * (len(lacking) > _SHOWN)
+    named = f"{', '.join(lacking[:_SHOWN])}{more}"
+    return f"its {what} {named} is not at the destination; a repeat finds what was imported since"

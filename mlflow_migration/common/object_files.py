@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, TypeVar
 
-from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client import json_codec
+from mlflow_migration.client.errors import BadDirectory, describe
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.old_layouts import (
     Dct,
+    canonical_evaluation_dataset,
+    canonical_evaluation_datasets,
     canonical_experiment,
     canonical_experiments,
     canonical_info,
@@ -18,6 +21,7 @@ from mlflow_migration.common.old_layouts import (
     canonical_points,
     canonical_prompt,
     canonical_prompts,
+    canonical_record,
     canonical_run,
     canonical_version_file,
 )
@@ -157,6 +161,53 @@ def read_prompts(directory: ExportDir) -> Dct:
     :raises BadDirectory: Its file can't be read; it is named.
     """
     return _read(directory, "prompts_summary.json", canonical_prompts)
+
+
+def evaluation_dataset_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    """Return name and directory of each evaluation dataset, sorted by name."""
+    found = [(name, _sub(directory, name)) for name in directory.names()]
+    return sorted((item for item in found if holds(item[1], "evaluation_dataset.json")), key=lambda item: item[0])
+
+
+def read_evaluation_dataset(directory: ExportDir) -> Dct:
+    """Return the evaluation dataset of a directory; see :func:`canonical_evaluation_dataset`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(directory, "evaluation_dataset.json", canonical_evaluation_dataset)
+
+
+def read_evaluation_datasets(directory: ExportDir) -> Dct:
+    """Return what a directory's summary says; see :func:`canonical_evaluation_datasets`.
+
+    :raises BadDirectory: Its file can't be read; it is named.
+    """
+    return _read(directory, "evaluation_datasets_summary.json", canonical_evaluation_datasets)
+
+
+def read_records(doc: Dct, directory: ExportDir) -> Iterator[Dct]:
+    """Yield the records of an evaluation dataset, whatever their number; see :func:`canonical_record`.
+
+    :param doc: The dataset as :func:`read_evaluation_dataset` returns it.
+    :param directory: Its directory, for the file that may hold them.
+    :raises BadDirectory: One can't be read, or there are others than there are to be.
+    """
+    place, number = f"{directory.path}/evaluation_dataset.json", len(doc["records"])
+    for item in doc["records"]:
+        yield _named(place, canonical_record, item)
+    if doc["records_file"]:
+        place = f"{directory.path}/{doc['records_file']}"
+        for number, line in enumerate(directory.lines(doc["records_file"]), 1):
+            yield _named(f"{place}: line {number}", lambda text: canonical_record(_json(text)), line)
+    if doc["num_records"] not in (None, number):
+        raise BadDirectory(f"{place} has {number} records instead of {doc['num_records']}")
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json_codec.loads(text)
+    except (ValueError, RecursionError) as ex:
+        raise BadDirectory(f"it is no JSON: {describe(ex)}") from ex
 
 
 def read_info(directory: ExportDir, file: str) -> Optional[Dct]:

@@ -8,6 +8,7 @@ can't read, and says nothing.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
@@ -296,14 +297,95 @@ def canonical_prompts(doc: Mapping[str, Any]) -> Dct:
 def _whole_prompt(item: Mapping[str, Any]) -> Dct:
     found = canonical_model(item)
     found["model"]["tags"].setdefault(IS_PROMPT, "true")
+    numbers = [_version_number(number, "versions") for number in _list(item.get("versions"), "versions")]
+    kept = {key: found[key] for key in ("model", "aliases", "failed")}
+    return {**kept, "numbers": numbers, "experiments": _experiments(item.get("experiments"))}
+
+
+def _experiments(items: Any) -> Dct:
+    """Return ``name`` and ``creation_time`` of experiments by id."""
     experiments: Dct = {}
-    for experiment_id, fields in _mapping(item.get("experiments"), "experiments").items():
+    for experiment_id, fields in _mapping(items, "experiments").items():
         about = _mapping(fields, "experiments")
         time = _integer(about.get("creation_time"), "experiments.creation_time")
         experiments[experiment_id] = {"name": _text(about, "name", "experiments.name"), "creation_time": time}
-    numbers = [_version_number(number, "versions") for number in _list(item.get("versions"), "versions")]
-    kept = {key: found[key] for key in ("model", "aliases", "failed")}
-    return {**kept, "numbers": numbers, "experiments": experiments}
+    return experiments
+
+
+def canonical_evaluation_dataset(doc: Mapping[str, Any]) -> Dct:
+    """Return an evaluation dataset out of its ``evaluation_dataset.json``.
+
+    :param doc: The file, with or without envelope.
+    :return: ``dataset`` (fields as REST has them; ``tags`` is a dictionary, ``experiment_ids`` a list), ``records``
+        (see :func:`canonical_record`, for each), ``records_file`` (name of the file that holds them instead, or None),
+        ``num_records`` (how many there are to be, None if the file does not tell), ``experiments`` (``name`` and
+        ``creation_time`` by id at the source) and ``runs`` (what runs that records name were imported from, by id;
+        None if the file does not tell which these are).
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    body = _body(doc)
+    if body.get("evaluation_dataset") is None:
+        raise BadDirectory("'evaluation_dataset' is missing")
+    fields = dict(_mapping(body["evaluation_dataset"], "evaluation_dataset"))
+    records = _list(fields.pop("records", None), "evaluation_dataset.records")
+    for key in ("dataset_id", "name", "created_by", "last_updated_by"):
+        fields[key] = _text(fields, key, f"evaluation_dataset.{key}")
+    for key in ("dataset_id", "name"):
+        if not fields[key]:
+            raise BadDirectory(f"'evaluation_dataset.{key}' is missing")
+    fields["tags"] = _texts(fields.get("tags"), "evaluation_dataset.tags")
+    ids = _list(fields.get("experiment_ids"), "evaluation_dataset.experiment_ids")
+    fields["experiment_ids"] = sorted({_plain_text(item, "evaluation_dataset.experiment_ids") for item in ids})
+    info = _mapping(doc.get("info"), "info")
+    return {
+        "dataset": fields,
+        "records": records,
+        "records_file": _text(body, "records_file", "records_file"),
+        "num_records": _integer(info.get("num_records"), "info.num_records"),
+        "experiments": _experiments(body.get("experiments")),
+        "runs": None if body.get("runs") is None else _texts(body["runs"], "runs"),
+    }
+
+
+def canonical_record(item: Any) -> Dct:
+    """Return a record of an evaluation dataset as a server takes it.
+
+    :param item: As the directory has it; what strict JSON can't hold is there as a text with JSON in it.
+    :return: ``inputs``, ``outputs``, ``expectations``, ``tags``, ``source``, ``dataset_record_id`` and ``created_by``;
+        None for what it does not have.
+    :raises BadDirectory: It is no record.
+    """
+    try:
+        fields = _mapping(json.loads(item) if isinstance(item, str) else item, "records")
+    except (ValueError, RecursionError) as ex:
+        raise BadDirectory(f"'records' holds a text that is no JSON: {_shown(item)}") from ex
+    if not isinstance(fields.get("inputs"), Mapping):
+        raise BadDirectory("'records' holds a record without 'inputs'")
+    for key in ("expectations", "tags", "source"):
+        _mapping(fields.get(key), f"records.{key}")
+    record = {key: fields.get(key) for key in ("inputs", "outputs", "expectations", "tags")}
+    record["source"] = fields.get("source") or None
+    record.update((key, _text(fields, key, f"records.{key}")) for key in ("dataset_record_id", "created_by"))
+    return record
+
+
+def canonical_evaluation_datasets(doc: Mapping[str, Any]) -> Dct:
+    """Return what ``evaluation_datasets_summary.json`` says.
+
+    :param doc: The file, with or without envelope.
+    :return: ``datasets`` (name by id, of those that the directory has) and ``failed`` (the same of those that could not
+        be exported); both are empty where another tool wrote it.
+    :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
+    """
+    body = _body(doc)
+    found: Dct = {}
+    for name, field in (("datasets", "evaluation_datasets"), ("failed", "failed_evaluation_datasets")):
+        items = [_mapping(item, field) for item in _list(body.get(field), field)]
+        named = {_text(item, "dataset_id", f"{field}.dataset_id"): _text(item, "name", field) for item in items}
+        if not all(named.keys()) or not all(named.values()):
+            raise BadDirectory(f"'{field}' holds an item without id or name")
+        found[name] = named
+    return found
 
 
 def canonical_info(info: Any) -> Dct:

@@ -19,7 +19,7 @@ from mlflow_migration.client.errors import BadInput
 
 LOSS_KINDS = (
     "runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks", "traces",
-    "scorers",
+    "scorers", "evaluation-datasets",
 )  # fmt: skip
 STAGES = ("None", "Staging", "Production", "Archived")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
@@ -235,6 +235,14 @@ OPTIONS: Dict[str, Option] = {
         _WHICH, "Name of the prompt; import-prompt gives it this name, without it that of the source's."
     ),
     "prompt_version": Option(_WHICH, "Number of the prompt's version.", required=True),
+    "evaluation_datasets": Option(
+        _WHICH,
+        "Names or ids of evaluation datasets, comma separated; `all`, beginnings of names with a `*`, or a .txt file.",
+        required=True,
+    ),
+    "dataset_name": Option(_WHICH, "Name of the evaluation dataset, if it is the name of one alone."),
+    "dataset_id": Option(_WHICH, "Id of the evaluation dataset."),
+    "evaluation_dataset_name": Option(_WHICH, "Name of the destination's evaluation dataset; default: the source's."),
     "workspaces": Option(
         _WHICH,
         "Names of workspaces of the source, comma separated; `all`, beginnings with a `*`, or a .txt file of names.",
@@ -340,7 +348,10 @@ OPTIONS: Dict[str, Option] = {
         _AGAIN, "First delete the destination's prompt with all its versions, once the directory is read.", BOOL, False
     ),
     "delete_evaluation_dataset": Option(
-        _AGAIN, "Has no effect: evaluation datasets are not part of this version.", BOOL, False
+        _AGAIN,
+        "First delete all of the destination's evaluation datasets of that name, once the directory is read.",
+        BOOL,
+        False,
     ),
     "activate": Option(
         _HOW,

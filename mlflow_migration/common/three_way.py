@@ -16,6 +16,9 @@ from mlflow_migration.client import json_codec
 
 State = Dict[str, str]
 
+_REMOVABLE = ("tag:", "alias:", "assessment:", "record:", "experiment:")
+"""Beginnings of the names of fields that can be taken away again: records and links are those of datasets."""
+
 
 def short(value: Any) -> str:
     """Return a short fingerprint of any JSON value."""
@@ -83,7 +86,7 @@ def plan(
             result.differs.append(name)
         elif wanted is not None:
             result.write.append(name)
-        elif name.startswith(("tag:", "alias:", "assessment:")) and (base is not None or overwrite or name in begun):
+        elif name.startswith(_REMOVABLE) and (base is not None or overwrite or name in begun):
             result.drop.append(name)
         else:
             # a point, a param or a file more than the source has is no loss, and can't be taken back

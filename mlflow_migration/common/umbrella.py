@@ -62,7 +62,7 @@ COMMANDS: Dict[str, Entry] = {
         "model_version.import_model_version", "Import one version of a registered model with its run from a directory."
     ),
     "copy-all": Entry(
-        "copy.copy_all", "Copy a whole server to another: experiments, traces, registered models and prompts."
+        "copy.copy_all", "Copy a whole server to another: experiments, traces, registered models, prompts and all else."
     ),
     "copy-model": Entry(
         "copy.copy_model", "Copy a registered model with its versions and their runs, also to another server."
@@ -73,7 +73,7 @@ COMMANDS: Dict[str, Entry] = {
     "export-prompt": Entry("prompt.export_prompt", "Export one version of a prompt to a directory."),
     "import-prompt": Entry("prompt.import_prompt", "Import one version of a prompt from a directory."),
     "export-all": Entry(
-        "bulk.export_all", "Export a server: experiments, traces, registered models and prompts, to a directory."
+        "bulk.export_all", "Export a server to a directory: experiments, traces, registered models, prompts and all else."
     ),
     "import-all": Entry("bulk.import_all", "Import all that export-all has written."),
     "export-experiments": Entry(
@@ -92,6 +92,19 @@ COMMANDS: Dict[str, Entry] = {
     "import-prompts": Entry("bulk.import_prompts", "Import prompts with all their versions from a directory."),
     "export-scorers": Entry("scorer.export_scorers", "Export the scorers of all experiments to a directory."),
     "import-scorers": Entry("scorer.import_scorers", "Import scorers from a directory."),
+    "export-evaluation-dataset": Entry(
+        "evaluation_dataset.export_evaluation_dataset", "Export an evaluation dataset with its records to a directory."
+    ),
+    "import-evaluation-dataset": Entry(
+        "evaluation_dataset.import_evaluation_dataset",
+        "Import an evaluation dataset with its records from a directory.",
+    ),
+    "export-evaluation-datasets": Entry(
+        "bulk.export_evaluation_datasets", "Export evaluation datasets with their records to a directory."
+    ),
+    "import-evaluation-datasets": Entry(
+        "bulk.import_evaluation_datasets", "Import evaluation datasets with their records from a directory."
+    ),
     "list-registered-models": Entry("tools.list_registered_models", "List the registered models."),
     "get-model-signature": Entry("tools.get_model_signature", "Show the signature of a model."),
     "set-model-signature": Entry("tools.set_model_signature", "Give a model a signature that fits a sample."),

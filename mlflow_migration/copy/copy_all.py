@@ -5,16 +5,19 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from typing import AbstractSet, Any, ContextManager, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Callable, ContextManager, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments
 from mlflow_migration.bulk.export_all import PROMPTS
+from mlflow_migration.bulk.export_evaluation_datasets import DATASETS, export_datasets_if_any
 from mlflow_migration.bulk.export_prompts import export_all_prompts
+from mlflow_migration.bulk.import_evaluation_datasets import import_datasets_if_any
 from mlflow_migration.bulk.import_prompts import import_prompts_if_any
 from mlflow_migration.bulk.kinds import export_kinds, import_kinds
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, MODELS, ModelsExporter
 from mlflow_migration.bulk.models_importer import Came, import_listed_models
 from mlflow_migration.client.errors import BadInput
+from mlflow_migration.client.evaluation_datasets import EvaluationDatasets, NoEvaluationDatasets
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
@@ -30,6 +33,7 @@ from mlflow_migration.common.workspaces import Pair, place_of
 from mlflow_migration.copy.pipeline import Leg, Pipeline, open_leg
 from mlflow_migration.copy.related import related
 from mlflow_migration.copy.two_sides import export_half, import_half, run_copies, way_station
+from mlflow_migration.evaluation_dataset.dataset_importer import DatasetsImporter
 from mlflow_migration.verify.at_end import Check, check_at_end
 
 Json = Dict[str, Any]
@@ -76,7 +80,9 @@ class _Copy:
         self._late: List[Pipeline] = []
         self._dst_experiments: Set[str] = set()
 
-    def copy(self, experiments: Sequence[str], models: Sequence[str], prompts: Sequence[str]) -> None:
+    def copy(
+        self, experiments: Sequence[str], models: Sequence[str], prompts: Sequence[str], datasets: Sequence[str]
+    ) -> None:
         """Copy what is named, and record each object; see :func:`wanted_names`."""
         ledger = self._job.ledger
         ledger.phase("looking at the source")
@@ -98,6 +104,9 @@ class _Copy:
         if prompts:
             ledger.phase("copying prompts")
             self._prompts(prompts)
+        if datasets:
+            ledger.phase("copying evaluation datasets")
+            self._datasets(datasets)
 
     def copy_rest(self) -> None:
         """Copy what a server has beside these, and record each object."""
@@ -162,7 +171,7 @@ class _Copy:
             place.sub(safe_name(experiment_id)), linked=models.models.get(experiment_id, ()), elsewhere=self._chosen,
         )  # fmt: skip
 
-    # -- models and prompts -------------------------------------------------------------------------------------
+    # -- models, prompts, datasets --------------------------------------------------------------------------------
 
     def _models(self, exporter: ModelsExporter) -> None:
         # a registry that knows no logged models gets their files, which are no longer here: they are read once more
@@ -187,6 +196,21 @@ class _Copy:
         import_prompts_if_any(self._dst, self._registries[1], self._writes, place, self._options, self._id_map)
 
 
+    def _datasets(self, wanted: Sequence[str]) -> None:
+        place = self._directory.sub(DATASETS)
+        settled: Optional[Callable[[Json, str], bool]] = None
+        try:
+            there = EvaluationDatasets(self._dst)
+        except NoEvaluationDatasets:
+            pass  # they are lost, each with that reason
+        else:
+            importer = DatasetsImporter(self._dst, there, self._writes, self._options, self._id_map)
+            settled = lambda dataset, mark: importer.is_settled(dataset, mark, dataset["name"])  # noqa: E731
+        came = export_datasets_if_any(self._src, self._reads, wanted, place, settled)
+        if came:
+            import_datasets_if_any(self._dst, self._writes, place, self._options, self._id_map, came)
+
+
 def copy_server(
     job: Job,
     src: Tracking,
@@ -203,7 +227,7 @@ def copy_server(
     :param pair: The workspaces that the servers have been opened for.
     :raises BadInput: Source and destination are the same, or a list of names can't be read.
     """
-    given = [options.get(name) for name in ("experiments", "models", "prompts")]
+    given = [options.get(name) for name in ("experiments", "models", "prompts", "evaluation_datasets")]
     # what is named alone is copied alone
     wanted = [wanted_names(text) if text else [] if any(given) else [ALL] for text in given]
     if src.identity == dst.identity and not (options.get("experiment_rename_file") or options.get("model_rename_file")):
@@ -224,12 +248,12 @@ def copy_server(
 
 @command(
     "copy-all", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "experiments", "models",
-    "prompts", "experiment_rename_file", "model_rename_file", "run_start_time", "runs_until", "changed_since",
-    "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions", "on_version_conflict",
-    "fill_gaps", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size", "import_source_tags",
-    "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "activate", "recheck", "require_admin",
-    "temp_dir", "verify", "every", "workspaces", "workspace_rename_file", "dst_workspace",
-    optional=("experiments", "models", "prompts"),
+    "prompts", "evaluation_datasets", "experiment_rename_file", "model_rename_file", "run_start_time", "runs_until",
+    "changed_since", "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions",
+    "on_version_conflict", "fill_gaps", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size",
+    "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "activate",
+    "recheck", "require_admin", "temp_dir", "verify", "every", "workspaces", "workspace_rename_file", "dst_workspace",
+    optional=("experiments", "models", "prompts", "evaluation_datasets"),
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

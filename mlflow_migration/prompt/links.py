@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from mlflow_migration.client.tracking import tag_dict
-from mlflow_migration.common.links import Links
+from mlflow_migration.common.links import Links, not_there
 
 Json = Dict[str, Any]
 
 EXPERIMENTS = "_mlflow_experiment_ids"
 RUNS = ("mlflow.prompt.run_ids", "mlflow.prompt.associatedRunIds")
-_SHOWN = 3  # ids in a sentence
 
 
 def experiments_of(prompt: Json) -> List[str]:
@@ -50,12 +49,11 @@ def translated(
         if tag == EXPERIMENTS:
             ids, lacking = _all(tags[tag], lambda i: links.experiments(i, experiments.get(i)))
         else:
+            # each copy of the run has used the prompt
             ids, lacking = _all(tags[tag], lambda i: links.runs(i, runs.get(i, "")))
         if lacking:
             ids = list(dict.fromkeys(_ids(there.get(tag, "")) + ids))
-            more = f" and {len(lacking) - _SHOWN} more" * (len(lacking) > _SHOWN)
-            named = f"{', '.join(lacking[:_SHOWN])}{more}"
-            problems.append(f"its {what} {named} is not at the destination; a repeat finds what was imported since")
+            problems.append(not_there(what, lacking))
         text = ",".join(ids)
         found[tag] = f",{text}," if tag == EXPERIMENTS else text
         if not ids:

@@ -44,8 +44,25 @@ class DirectoryCheck:
         for kind, names in ((MODEL, self._side.models()), (PROMPT, self._side.prompts())):
             for name in names:
                 self._registered(kind, name)
+        self._datasets()
         self._kinds()
         self._strangers()
+
+    def _datasets(self) -> None:
+        """Check the evaluation datasets: all records can be read, and are as many as there are to be."""
+        pairs: List[Comparison] = []
+        for thing in self._side.datasets():
+            if thing.error is not None:
+                self._report.missing(thing)
+            else:
+                pairs.append(Comparison(thing, thing))
+
+        def read(pair: Comparison) -> None:
+            self._report.add(records=sum(map(len, self._side.records(pair.src))))
+
+        guarded(self._job.executor, read, pairs)
+        for pair in pairs:
+            pair.record(self._report)
 
     def _kinds(self) -> None:
         """Check the objects of the kinds that have one file: all of it can be read."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, BadInput
+from mlflow_migration.client.evaluation_datasets import DATASET_KEY
 from mlflow_migration.client.registry import VERSION_KEY, version_id
 from mlflow_migration.client.tracking import MODEL_KEY, RUN_KEY
 from mlflow_migration.common.executor import Executor, Outcome
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.object_files import (
+    evaluation_dataset_dirs,
     logged_model_dirs,
     prompt_dirs,
+    read_evaluation_dataset,
+    read_evaluation_datasets,
     read_experiment,
     read_info,
     read_logged_model,
@@ -20,15 +25,18 @@ from mlflow_migration.common.object_files import (
     read_points,
     read_prompt,
     read_prompts,
+    read_records,
     read_run,
     read_version,
     run_dirs,
     trace_dirs,
 )
+from mlflow_migration.verify.datasets import dataset_thing
 from mlflow_migration.verify.directory_traces import DirectoryTraces
 from mlflow_migration.verify.files import DirectoryFiles
 from mlflow_migration.verify.kinds import SPECS, Spec, read_directory
 from mlflow_migration.verify.objects import (
+    DATASET,
     EXPERIMENT,
     LOGGED_MODEL,
     MODEL,
@@ -53,8 +61,9 @@ from mlflow_migration.verify.objects import (
 Json = Dict[str, Any]
 
 ARTIFACTS = "artifacts"
+_RECORDS = 500  # records of a dataset in memory together
 _GROUP = 20  # runs in memory together, with their points
-_BULK = ("experiments", "models", "prompts")
+_BULK = ("experiments", "models", "prompts", "evaluation_datasets")
 
 
 @dataclass
@@ -65,6 +74,7 @@ class Parts:
     :param loose: Runs and logged models that are there without their experiment.
     :param models: Registered models.
     :param prompts: Prompts, or one version of a prompt.
+    :param datasets: Evaluation datasets, or one of them.
     :param kinds: Objects of the kinds that one rule exports.
     :param traces: Traces that are there without their experiment.
     """
@@ -73,13 +83,14 @@ class Parts:
     loose: List[ExportDir] = field(default_factory=list)
     models: List[ExportDir] = field(default_factory=list)
     prompts: List[ExportDir] = field(default_factory=list)
+    datasets: List[ExportDir] = field(default_factory=list)
     kinds: List[ExportDir] = field(default_factory=list)
     traces: List[ExportDir] = field(default_factory=list)
 
     def found(self) -> bool:
         """Tell whether there is anything."""
-        of_experiments = self.experiments or self.loose or self.traces
-        return bool(of_experiments or self.models or self.prompts or self.kinds)
+        parts = (self.experiments, self.loose, self.traces, self.models, self.prompts, self.datasets, self.kinds)
+        return any(parts)
 
 
 def parts_of(directory: ExportDir) -> Parts:
@@ -109,6 +120,8 @@ def _collect(directory: ExportDir, parts: Parts, depth: int) -> None:
         parts.prompts.append(directory)
     elif directory.exists("trace.json") or directory.exists("traces.json") or trace_dirs(directory):
         parts.traces.append(directory)
+    elif directory.exists("evaluation_dataset.json") or directory.exists("evaluation_datasets_summary.json"):
+        parts.datasets.append(directory)
     elif depth < 2 and (directory.exists("experiments.json") or directory.exists("models.json")):
         for name in directory.names():
             _collect(directory.sub(name), parts, 2)
@@ -280,6 +293,38 @@ class DirectorySide:
         """Return the objects of a kind, and the names of their experiments by id; None if the directory has none."""
         return read_directory(spec, self.directory)
 
+    # -- evaluation datasets ------------------------------------------------------------------------------------
+
+    def datasets(self) -> List[Thing]:
+        """Return all evaluation datasets; one that is listed and can't be read has its error."""
+        found: List[Thing] = []
+        for directory in self.parts.datasets:
+            if directory.exists("evaluation_dataset.json"):
+                found.append(_dataset(directory.path, directory, single=True))
+                continue
+            summary = read_evaluation_datasets(directory)
+            there = [_dataset(name, sub, single=False) for name, sub in evaluation_dataset_dirs(directory)]
+            known = {thing.id for thing in there}
+            named = {**summary["datasets"], **summary["failed"]}
+            lost = [Thing(DATASET, key, name, error=_LOST) for key, name in named.items() if key not in known]
+            found += there + lost
+        return found
+
+    def dataset_experiments(self, dataset: Thing) -> Dict[str, Optional[str]]:
+        """Return the names of the experiments that a dataset is linked to by id, as far as they are known."""
+        doc = dataset.place.doc
+        named = {key: about.get("name") for key, about in doc["experiments"].items()}
+        return {key: named.get(key) for key in doc["dataset"]["experiment_ids"]}
+
+    def records(self, dataset: Thing) -> Iterator[List[Json]]:
+        """Yield the records of a dataset, some at a time."""
+        records = read_records(dataset.place.doc, dataset.place.directory)
+        while True:
+            some = list(islice(records, _RECORDS))
+            if not some:
+                return
+            yield some
+
     # -- registered models and prompts --------------------------------------------------------------------------
 
     def models(self) -> Iterator[str]:
@@ -356,6 +401,27 @@ class DirectorySide:
         thing.versions.append(_version(PROMPT_VERSION, version))
         thing.place["single"] = single
         thing.place["aliases"].update(dict.fromkeys(version["aliases"], version["version"]))
+
+
+@dataclass(frozen=True)
+class DatasetPlace:
+    """Where a directory has an evaluation dataset.
+
+    :param doc: Its file, without the records that may lie beside it.
+    :param single: It was exported alone.
+    """
+
+    directory: ExportDir
+    doc: Json
+    single: bool
+
+
+def _dataset(name: str, directory: ExportDir, single: bool) -> Thing:
+    try:
+        doc = read_evaluation_dataset(directory)
+    except BadDirectory as ex:
+        return Thing(DATASET, name, error=ex)
+    return dataset_thing(doc["dataset"], DATASET_KEY, DatasetPlace(directory, doc, single))
 
 
 _LOST = BadDirectory("its export failed: it is not in the directory")

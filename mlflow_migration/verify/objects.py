@@ -20,6 +20,7 @@ EXPERIMENT, RUN, LOGGED_MODEL = "experiment", "run", "logged_model"
 MODEL, VERSION = "registered_model", "model_version"
 PROMPT, PROMPT_VERSION = "prompt", "prompt_version"
 TRACE = "trace"
+DATASET = "evaluation_dataset"
 
 OWN_TAGS = "mlflow_exim."
 """Beginning of the keys of tags that only say where a copy came from."""

@@ -156,7 +156,7 @@ class Report:
         """Add to what was compared.
 
         :param amounts: ``artifacts``, ``hashed`` artifacts and their ``bytes``, ``points`` of metrics, ``spans`` and
-            ``assessments`` of traces.
+            ``assessments`` of traces, ``records`` of evaluation datasets.
         """
         with self._lock:
             self._amounts.update(amounts)
@@ -262,9 +262,10 @@ class Report:
 
     def _compared(self) -> str:
         artifacts, hashed, size, points = (self._amounts[name] for name in ("artifacts", "hashed", "bytes", "points"))
+        records = self._amounts["records"]
         text = (
             f"Compared: {artifacts:,} artifacts, {hashed:,} of them byte by byte ({megabytes(size)} MB); "
-            f"{points:,} points of metrics"
+            f"{points:,} points of metrics" + (f"; {records:,} records of evaluation datasets" if records else "")
         )
         if "trace" in self.counts:
             spans, assessments = (self._amounts[name] for name in ("spans", "assessments"))

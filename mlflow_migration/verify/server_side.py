@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from mlflow_migration.client.errors import NotFound
+from mlflow_migration.client.evaluation_datasets import DATASET_KEY, EvaluationDatasets, NoEvaluationDatasets
 from mlflow_migration.client.registry import (
     IS_PROMPT,
     VERSION_KEY,
@@ -19,6 +20,7 @@ from mlflow_migration.client.registry import (
 from mlflow_migration.client.tracking import BULK_ROWS, MODEL_KEY, RUN_KEY, Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import Presence, logged_model_store, run_store, version_store
 from mlflow_migration.common.executor import Executor
+from mlflow_migration.verify.datasets import dataset_thing
 from mlflow_migration.verify.files import StoreFiles
 from mlflow_migration.verify.kinds import Spec, read_server
 from mlflow_migration.verify.links import KEYS
@@ -72,6 +74,7 @@ class ServerSide:
         self._has_models: Optional[bool] = None
         self._presence: Tuple[str, Presence] = ("", Presence(tracking))
         self._lock = threading.Lock()
+        self._evaluation: Optional[EvaluationDatasets] = None
         bounds = zip((">=", "<"), started)
         self.where = " and ".join(f"attributes.start_time {sign} {ms}" for sign, ms in bounds if ms is not None)
         """MLflow's filter string for the runs that count; empty if all do."""
@@ -241,6 +244,29 @@ class ServerSide:
         except NotFound:
             return None
         return tag_dict(tags).get(KEYS[kind], "")
+
+    # -- evaluation datasets ------------------------------------------------------------------------------------
+
+    def _datasets(self) -> EvaluationDatasets:
+        with self._lock:
+            if self._evaluation is None:
+                self._evaluation = EvaluationDatasets(self.tracking)
+            return self._evaluation
+
+    def datasets(self) -> List[Thing]:
+        """Return all evaluation datasets; none on a server that can hold none."""
+        try:
+            return [dataset_thing(doc, DATASET_KEY) for doc in self._datasets().search()]
+        except NoEvaluationDatasets:
+            return []
+
+    def dataset_experiments(self, dataset: Thing) -> Dict[str, Optional[str]]:
+        """Return the ids of the experiments that a dataset is linked to; their names are not told."""
+        return dict.fromkeys(self._datasets().experiment_ids(dataset.id))
+
+    def records(self, dataset: Thing) -> Iterator[List[Json]]:
+        """Yield the records of a dataset, some at a time."""
+        return self._datasets().records(dataset.id)
 
     # -- registered models and prompts --------------------------------------------------------------------------
 

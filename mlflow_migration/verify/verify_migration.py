@@ -36,6 +36,7 @@ from mlflow_migration.common.workspaces import (
     place_of,
 )
 from mlflow_migration.verify.compare import How
+from mlflow_migration.verify.datasets import DatasetsVerifier
 from mlflow_migration.verify.directory_check import DirectoryCheck
 from mlflow_migration.verify.directory_side import DirectorySide
 from mlflow_migration.verify.experiment_verifier import ExperimentVerifier
@@ -56,10 +57,11 @@ _DELETED_EXPERIMENT = "deleted at the source, without a copy; --export-deleted-e
 class Selection:
     """Which objects of the source are compared, and what they are called at the destination.
 
-    :param experiments: Names or ids, beginnings with ``*``, ``all``, or a .txt file. None is none, unless all three
-        are None: then everything is compared.
+    :param experiments: Names or ids, beginnings with ``*``, ``all``, or a .txt file. None is none, unless all of
+        these are None: then everything is compared.
     :param models: Names of registered models, likewise.
     :param prompts: Names of prompts, likewise.
+    :param evaluation_datasets: Names or ids of evaluation datasets, likewise.
     :param experiment_renames: What replaces which beginning of an experiment's name.
     :param model_renames: The same for registered models.
     :param lenient: What is named and not there is left to who has named it.
@@ -68,6 +70,7 @@ class Selection:
     experiments: Names = None
     models: Names = None
     prompts: Names = None
+    evaluation_datasets: Names = None
     experiment_renames: Mapping[str, str] = field(default_factory=dict)
     model_renames: Mapping[str, str] = field(default_factory=dict)
     lenient: bool = False
@@ -75,7 +78,7 @@ class Selection:
     @property
     def is_everything(self) -> bool:
         """Whether nothing is named, so that everything is wanted."""
-        return (self.experiments, self.models, self.prompts) == (None, None, None)
+        return all(one is None for one in (self.experiments, self.models, self.prompts, self.evaluation_datasets))
 
     def wanted(self, given: Names) -> List[str]:
         """Return the names of one kind; empty if none is wanted."""
@@ -121,8 +124,9 @@ class Verifier:
         experiments = self._chosen_experiments()
         models = self._chosen(self._selection.models, self._src.models(), _WORDS[MODEL])
         prompts = self._chosen(self._selection.prompts, self._src.prompts(), _WORDS[PROMPT])
+        datasets = self._chosen_datasets()
         loose = isinstance(self._src, DirectorySide) and bool(self._src.parts.loose or self._src.parts.traces)
-        self._job.progress.add_total(len(models) + len(prompts))
+        self._job.progress.add_total(len(models) + len(prompts) + len(datasets))
         pairs = [(src, dst) for src in experiments for dst in self._copies(src)]
         for _, dst in pairs:
             self._experiments.index(dst.id)
@@ -139,9 +143,12 @@ class Verifier:
         for kind, names in ((MODEL, models), (PROMPT, prompts)):
             for name in names:
                 self._registered(registry, kind, name)
+        DatasetsVerifier(
+            self._job, self._src, self._dst, self._links, self._how.depth, self._report, self._experiment_ids
+        ).compare(datasets)
         if self._selection.is_everything:
             self._kinds({dst.id for _, dst in pairs})
-        return bool(self._report.begun or experiments or models or prompts or loose)
+        return bool(self._report.begun or experiments or models or prompts or datasets or loose)
 
     def _traces(self, pairs: Sequence[Tuple[Thing, Thing]], loose: bool) -> None:
         """Compare the traces of all experiments: what they name has been compared by now."""
@@ -199,6 +206,13 @@ class Verifier:
         if unknown and not self._selection.lenient:
             raise BadInput(f"{self._src.uri} has no {what} '{unknown[0]}'.")
         return chosen
+
+    def _chosen_datasets(self) -> List[Thing]:
+        given = self._selection.evaluation_datasets
+        there = self._src.datasets() if self._selection.wanted(given) else []
+        names = dict.fromkeys([one.name for one in there] + [one.id for one in there])
+        chosen = set(self._chosen(given, names, "evaluation dataset"))
+        return [one for one in there if one.name in chosen or one.id in chosen]
 
     def _chosen_experiments(self) -> List[Thing]:
         wanted = self._selection.wanted(self._selection.experiments)
@@ -297,6 +311,7 @@ def selection_of(options: Mapping[str, Any], lenient: bool = False) -> Selection
         options.get("experiments"),
         options.get("models"),
         options.get("prompts"),
+        options.get("evaluation_datasets"),
         get_renames(options.get("experiment_rename_file")),
         get_renames(options.get("model_rename_file")),
         lenient,
@@ -453,6 +468,7 @@ def verify_migration(
     report_dir: Optional[str] = None,
     workers: int = 8,
     artifacts: str = "copy",
+    evaluation_datasets: Names = None,
 ) -> Dict[str, Any]:
     """Tell whether a copy is whole.
 
@@ -461,7 +477,7 @@ def verify_migration(
     :param src_registry_uri: Server with the source's registry; default is the source.
     :param dst_registry_uri: Server with the destination's registry; default is the destination.
     :param input_dir: Directory of an export, instead of a source server.
-    :param experiments: Names or ids of experiments, a list or as the option takes them. Where none of the three is
+    :param experiments: Names or ids of experiments, a list or as the option takes them. Where nothing of its kind is
         given, everything is compared; else only what is given.
     :param models: Names of registered models.
     :param prompts: Names of prompts.
@@ -482,6 +498,7 @@ def verify_migration(
     :param report_dir: Directory of the report and of the id map; default ``mlflow-migration-report``.
     :param workers: Number of requests at a time, at most.
     :param artifacts: How they were copied: ``copy``, ``skip`` or ``reference``.
+    :param evaluation_datasets: Names or ids of evaluation datasets.
     :return: The report, as ``verification.json`` has it.
     :raises BadInput: It could not start.
     """
@@ -494,12 +511,12 @@ def verify_migration(
 
 @command(
     "verify-migration", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "input_dir",
-    "experiments", "models", "prompts", "experiment_rename_file", "model_rename_file",
+    "experiments", "models", "prompts", "evaluation_datasets", "experiment_rename_file", "model_rename_file",
     "workspaces", "workspace_rename_file", "dst_workspace", "depth", "export_deleted_runs",
     "export_deleted_experiments", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size",
     "mlmodel_fix", "use_src_user_id", "require_admin",
     common=("report_dir", "workers", "use_threads", "quiet", "verbose"),
-    optional=("input_dir", "experiments", "models", "prompts"),
+    optional=("input_dir", "experiments", "models", "prompts", "evaluation_datasets"),
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

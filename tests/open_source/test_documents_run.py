@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from tests.documents import ROOT, Block, blocks, commands
+from tests.support.make_datasets import Datasets
 from tests.support.scripts import run_script
 from tests.support.servers import Server, clean_environment
 
@@ -100,6 +101,11 @@ def stage(servers: Tuple[Server, Server], tmp_path: Path) -> Stage:
     body = {"name": prompt, "source": "dummy-source", "description": "first", "tags": [is_prompt, text]}
     _post(source, "model-versions/create", body)
     _post(source, "registered-models/alias", {"name": prompt, "alias": "production", "version": "1"})
+    questions = Datasets(source.uri)
+    dataset_id = questions.create(f"{EXPERIMENT}{suffix}-questions", [experiment_id], **{"mlflow.user": "mary"})
+    human = {"source_type": "HUMAN", "source_data": {}}
+    record = {"inputs": {"question": "Which?"}, "outputs": None, "expectations": {"answer": "a white one"}}
+    questions.add(dataset_id, {**record, "tags": {"mlflow.user": "mary"}, "source": human})
     (tmp_path / "wine.csv").write_text("alcohol\n13.2\n12.8\n", encoding="utf-8")
     (tmp_path / "quality.csv").write_text("quality\n0.5\n0.75\n", encoding="utf-8")
     model = {"experiment_id": experiment_id, "name": "model", "source_run_id": run_id}
@@ -176,6 +182,8 @@ def _check_copies(stage: Stage) -> None:
     assert sorted(path.parent.name for path in bulk.rglob("run.json")) == [stage.run_id]
     there = _prompts(destination, stage.name("sklearn-wine-prompt"))
     assert there == [stage.name("sklearn-wine-prompt"), stage.name("sklearn-wine-prompt-alone")]
+    datasets = [found["name"] for found in Datasets(destination.uri).named(stage.name("sklearn-wine-questions"))]
+    assert sorted(datasets) == [stage.name("sklearn-wine-questions"), stage.name("sklearn-wine-questions-alone")]
     # the model had none, and got one
     assert (stage.folder / "versions.csv").read_text(encoding="utf-8") == "model,version,run_id,error\n"
     assert json.loads((stage.folder / "experiments.json").read_text(encoding="utf-8"))["experiments"]
@@ -236,6 +244,13 @@ def _check_files(stage: Stage) -> None:
     assert _shape(written["mlflow"], 1) == _shape(prompt, 1)
     assert set(written["mlflow"]["prompt"]) == set(prompt["prompt"])
     assert set(written["mlflow"]["registered_model"]) == set(prompt["registered_model"])
+    written = json.loads((stage.folder / "dataset" / "evaluation_dataset.json").read_text(encoding="utf-8"))
+    dataset = next(block for block in shown if "evaluation_dataset" in block.get("mlflow", {}))
+    assert _shape(written["mlflow"], 1) == _shape(dataset["mlflow"], 1)
+    assert set(written["info"]) == set(dataset["info"])
+    ours, theirs = (doc["mlflow"]["evaluation_dataset"] for doc in (written, dataset))
+    assert set(ours) == set(theirs)
+    assert set(ours["records"][0]) == set(theirs["records"][0])
     entries = _lines(stage.folder / "experiment" / "id_map.jsonl") + _lines(stage.folder / "model" / "id_map.jsonl")
     documented = (ROOT / "export_format.md").read_text(encoding="utf-8").partition("## id_map.jsonl")[2]
     assert all(f"`{key}`" in documented for entry in entries for key in entry)

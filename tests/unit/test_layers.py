@@ -19,6 +19,7 @@ BELOW = {
     "common": {"client"},
     "trace": BASE,
     "logged_model": BASE,
+    "evaluation_dataset": BASE,
     **dict.fromkeys(KINDS, BASE),
     "run": RUNS,
     "experiment": RUNS | {"run"},
@@ -26,9 +27,9 @@ BELOW = {
     "model_version": MODELS,
     "prompt": MODELS,
     "verify": BASE,
-    "bulk": MODELS | KINDS | {"verify", "prompt", "experiment"},
+    "bulk": MODELS | KINDS | {"evaluation_dataset", "verify", "prompt", "experiment"},
     "tools": MODELS,
-    "copy": MODELS | KINDS | {"bulk", "verify", "prompt", "model_version", "experiment"},
+    "copy": MODELS | KINDS | {"evaluation_dataset", "bulk", "verify", "prompt", "model_version", "experiment"},
 }
 EXCEPTIONS = {
     # a script like the others, but its classes are the client's

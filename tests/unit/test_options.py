@@ -223,6 +223,7 @@ VERSION = {"name": "m", "version": "1", "creation_timestamp": 2, "source": f"run
 
 
 PROMPT = {"name": "prompt", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
+DATASET = {"dataset_id": "d-1", "name": "questions", "tags": "{}"}
 MODEL = {"info": {"model_id": "m-1", "experiment_id": "7", "name": "m", "status": "LOGGED_MODEL_READY"}}
 TRACE = {"trace_id": "tr-1", "request_time": "2025-01-01T00:00:00Z", "state": "OK"}
 
@@ -268,6 +269,8 @@ def answer(request):
             "traces": {"trace": {"trace_info": TRACE}},
             "traces/search": {"traces": [TRACE]} if '"7"' in asked and "run_id" not in asked else {},
             "traces/batchGetInfos": {"trace_infos": [TRACE] if request.path.endswith("Infos") else []},
+            "datasets/search": {"datasets": [DATASET]},
+            "datasets/d-1": {"dataset": DATASET},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
         }.get(route, {})
     )
@@ -302,10 +305,15 @@ def arguments(server, tmp_path, monkeypatch):
     prompt = json.dumps({"mlflow": {"prompt": {"name": "prompt", "version": 2, "template": "t"}}})
     (tmp_path / "prompts" / "prompt_v2" / "prompt.json").write_text(prompt)
     (tmp_path / "prompts" / "prompts_summary.json").write_text("{}")
+    (tmp_path / "datasets" / "one").mkdir(parents=True)
+    dataset = json.dumps({"mlflow": {"evaluation_dataset": {**DATASET, "tags": {}}}})
+    (tmp_path / "datasets" / "one" / "evaluation_dataset.json").write_text(dataset)
+    (tmp_path / "datasets" / "evaluation_datasets_summary.json").write_text("{}")
     bulk = tmp_path / "bulk"
     shutil.copytree(tmp_path / "model", bulk / "models" / "m")
     shutil.copytree(tmp_path / "experiment", bulk / "experiments" / "7")
     shutil.copytree(tmp_path / "prompts", bulk / "prompts")
+    shutil.copytree(tmp_path / "datasets", bulk / "evaluation_datasets")
     (bulk / "experiments" / "experiments.json").write_text('{"mlflow": {"experiments": [{"id": "7"}]}}')
     (bulk / "models" / "models.json").write_text('{"mlflow": {"models": ["m"]}}')
     (tmp_path / "renames.csv").write_text("m,there\n")
@@ -370,6 +378,10 @@ def arguments(server, tmp_path, monkeypatch):
         "import-prompt": [[*one, "--input-dir", tmp_path / "prompts" / "prompt_v2", "--dry-run"]],
         "export-prompts": [[*one, "--prompts", "all", "--output-dir", tmp_path / "out"]],
         "import-prompts": [[*one, "--input-dir", tmp_path / "prompts", "--dry-run"]],
+        "export-evaluation-dataset": [[*one, "--dataset-name", "questions", "--output-dir", tmp_path / "out"]],
+        "import-evaluation-dataset": [[*one, "--input-dir", tmp_path / "datasets" / "one", "--dry-run"]],
+        "export-evaluation-datasets": [[*one, "--evaluation-datasets", "all", "--output-dir", tmp_path / "out"]],
+        "import-evaluation-datasets": [[*one, "--input-dir", tmp_path / "datasets", "--dry-run"]],
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [[*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]],

@@ -157,6 +157,13 @@ def test_refusals_are_not_tried_again(serve, naps, status, kind):
     assert (len(stub.requests), naps) == (1, [])
 
 
+def test_what_a_store_can_not_do_is_not_tried_again(serve, naps):
+    stub, client = serve(error(500, "FEATURE_DISABLED", "not with FileStore"))
+    with pytest.raises(Refused) as caught:
+        client.get("/x")
+    assert (len(stub.requests), naps, caught.value.error_code) == (1, [], "FEATURE_DISABLED")
+
+
 def test_retry_after_is_obeyed(serve, naps):
     soon = email.utils.formatdate(time.time() + 7, usegmt=True)
     waits = [Reply({}, 429, {"Retry-After": value}) for value in ("3", soon, "100000", "whenever")]

@@ -102,6 +102,18 @@ FUNCTIONS = {
     "bulk.rename_utils.get_renames": "filename_or_dict",
     "prompt.export_prompt.export_prompt": "prompt_name prompt_version output_dir mlflow_client=None",
     "prompt.import_prompt.import_prompt": "input_dir prompt_name=None delete_prompt=False mlflow_client=None",
+    "evaluation_dataset.export_evaluation_dataset.export_evaluation_dataset": (
+        "output_dir dataset_name=None dataset_id=None mlflow_client=None"
+    ),
+    "evaluation_dataset.import_evaluation_dataset.import_evaluation_dataset": (
+        "input_dir dataset_name=None delete_dataset=False mlflow_client=None"
+    ),
+    "bulk.export_evaluation_datasets.export_evaluation_datasets": (
+        "output_dir dataset_names=None experiment_ids=None use_threads=False mlflow_client=None"
+    ),
+    "bulk.import_evaluation_datasets.import_evaluation_datasets": (
+        "input_dir delete_dataset=False use_threads=False mlflow_client=None"
+    ),
     "bulk.export_prompts.export_prompts": "output_dir prompt_names=None use_threads=False mlflow_client=None",
     "bulk.import_prompts.import_prompts": "input_dir delete_prompt=False use_threads=False mlflow_client=None",
     "tools.get_model_signature.get_model_signature": "model_uri use_get_model_info=False",
@@ -192,6 +204,10 @@ OPTIONS = {
     "export-prompt": "prompt-name prompt-version! output-dir!",
     "import-prompt": "input-dir! prompt-name delete-prompt?",
     "export-prompts": "output-dir! prompts! use-threads?",
+    "export-evaluation-dataset": "dataset-name dataset-id output-dir!",
+    "import-evaluation-dataset": "input-dir! evaluation-dataset-name delete-evaluation-dataset?",
+    "export-evaluation-datasets": "output-dir! evaluation-datasets! experiment-ids use-threads?",
+    "import-evaluation-datasets": "input-dir! delete-evaluation-dataset? use-threads?",
     "import-prompts": "input-dir! delete-prompt? use-threads?",
     "get-model-signature": "model-uri! output-file use-get-model-info?",
     "set-model-signature": "model-uri! input-file! output-file overwrite-signature?",
