@@ -73,7 +73,7 @@ COMMANDS: Dict[str, Entry] = {
     "export-prompt": Entry("prompt.export_prompt", "Export one version of a prompt to a directory."),
     "import-prompt": Entry("prompt.import_prompt", "Import one version of a prompt from a directory."),
     "export-all": Entry(
-        "bulk.export_all", "Export a server to a directory: experiments, traces, registered models, prompts and all else."
+        "bulk.export_all", "Export a server to a directory: experiments, models, prompts, traces and all else."
     ),
     "import-all": Entry("bulk.import_all", "Import all that export-all has written."),
     "export-experiments": Entry(
