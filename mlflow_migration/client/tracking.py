@@ -156,6 +156,14 @@ class Tracking:
             return None
         return bool(user["is_admin"]) if "is_admin" in user else None
 
+    def user(self) -> Optional[str]:
+        """Return the name under which the server knows the user; None if it doesn't check users, or doesn't say."""
+        try:
+            user = self.rest.get(f"{API}/users/current").get("user") or {}
+        except Refused:
+            return None
+        return str(user.get("username") or "") or None
+
     # -- experiments --------------------------------------------------------------------------------------------
 
     def experiment(self, experiment_id: str) -> Json:
@@ -181,6 +189,12 @@ class Tracking:
             return self.rest.search(f"{API}/experiments/search", body)
 
         return paged(fetch, "experiments")
+
+    def active_experiments(self) -> List[str]:
+        """Return the ids of the experiments that are not deleted, in the order of their numbers."""
+        found = (one for page in self.search_experiments() for one in page)
+        ids = [str(one["experiment_id"]) for one in found if one.get("lifecycle_stage") != "deleted"]
+        return sorted(ids, key=lambda one: (len(one), one))
 
     def create_experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """Create an experiment with its tags; returns its id."""

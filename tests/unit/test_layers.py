@@ -18,11 +18,17 @@ BELOW = {
     "model_version": {"model", "run", "logged_model", "common", "client"},
     "prompt": {"model", "run", "logged_model", "common", "client"},
     "scorer": {"common", "client"},
-    "bulk": {"verify", "scorer", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
+    "issue": {"common", "client"},
+    "label_schema": {"common", "client"},
+    "review_queue": {"common", "client"},
+    "bulk": {
+        "verify", "scorer", "issue", "label_schema", "review_queue",
+        "prompt", "model", "experiment", "run", "logged_model", "common", "client",
+    },  # fmt: skip
     "verify": {"common", "client"},
     "tools": {"model", "run", "logged_model", "common", "client"},
     "copy": {
-        "bulk", "verify", "scorer",
+        "bulk", "verify", "scorer", "issue", "label_schema", "review_queue",
         "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
     },  # fmt: skip
 }
