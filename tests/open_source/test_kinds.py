@@ -7,7 +7,18 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 
-from tests.support.make_kinds import EXPERIMENT, KINDS, TRACES, Kind, make_trace, names_of_experiments
+from tests.support.make_kinds import (
+    EXPERIMENT,
+    KINDS,
+    ONLINE,
+    TRACES,
+    Kind,
+    make_active_scorer,
+    make_endpoint,
+    make_trace,
+    names_of_experiments,
+    online,
+)
 from tests.support.moves import Counts, counts_of
 from tests.support.rest import Rest
 from tests.support.scripts import Result
@@ -17,7 +28,7 @@ from tests.support.servers import Server
 @pytest.fixture(scope="module")
 def sides(server: Callable[..., Server]) -> Tuple[Server, Server]:
     """A server with some of each kind, and one with the experiment alone."""
-    src, dst = server(), server()
+    src, dst = server(MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS="true"), server()
     rest = Rest(dst.uri)
     rest.post("experiments/create", {"name": "first of the destination"})  # so the other one gets another id there
     run_id = _make_shared(Rest(src.uri), [])
@@ -64,3 +75,37 @@ def test_it_arrives_once(
         assert ours == theirs
         assert run(run_script, dst, *verify)[kind.name] == {"same": whole}
     assert run(run_script, src, "verify-migration", "--input-dir", out)[kind.name] == {"same": whole}
+
+
+def test_scorers_that_do_something(
+    sides: Tuple[Server, Server], run_script: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Online scoring waits for --activate; a function goes only to a server that takes such, which the reason says."""
+    src, dst = sides
+    rests = [Rest(side.uri) for side in sides]
+    experiments = [rest.experiment(EXPERIMENT)["experiment_id"] for rest in rests]
+    for rest in rests:
+        make_endpoint(rest)
+    make_active_scorer(rests[0], experiments[0])
+    out, renames = tmp_path / "out", tmp_path / "renames.csv"
+    assert run(run_script, src, "export-scorers", "--output-dir", out)["scorer"] == {"copied": 4}
+    load = ("import-scorers", "--input-dir", out)
+    for more, configs in (((), {}), (("--activate",), {"auto": ONLINE}), ((), {"auto": ONLINE})):
+        result = run_script(*load, *more, env={"MLFLOW_TRACKING_URI": dst.uri}, check=1)
+        counts = counts_of(result)["scorer"]
+        assert (counts.pop("failed"), sum(counts.values())) == (1, 3)
+        assert counts.get("updated") == (1 if more else None)
+        assert "MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS=true" in result.stdout
+        assert online(rests[1], experiments[1]) == configs
+    verify = ("verify-migration", "--input-dir", out, "--dst-mlflow-uri", dst.uri)
+    result = run_script(*verify, env={"MLFLOW_TRACKING_URI": dst.uri}, check=1)
+    assert counts_of(result)["scorer"] == {"same": 3, "missing": 1}
+    assert f"{EXPERIMENT}/code" in result.stdout
+    # into another experiment of the source, which takes functions
+    rests[0].post("experiments/create", {"name": "other/one"})
+    renames.write_text("judged,other\n")
+    load += ("--experiment-rename-file", renames, "--report-dir", tmp_path / "again")
+    assert run(run_script, src, *load)["scorer"] == {"copied": 4}
+    copies = [one for one in KINDS[0].read(rests[0], names_of_experiments(rests[0])) if one["scorer_name"] == "code"]
+    assert [one["experiment"] for one in copies] == [EXPERIMENT, "other/one"]
+    assert copies[0]["serialized_scorer"] == copies[1]["serialized_scorer"]

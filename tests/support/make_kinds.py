@@ -11,6 +11,8 @@ from typing import Any, Callable, Dict, List, NamedTuple
 from tests.support.rest import Json, Rest
 
 V3 = "/api/3.0/mlflow"
+ENDPOINT = "judge"
+ONLINE = {"sample_rate": 0.5, "filter_string": "attributes.status = 'OK'"}
 
 
 class Kind(NamedTuple):
@@ -45,6 +47,38 @@ def scorer_text(name: str, instructions: str) -> str:
     empty = dict.fromkeys(("builtin_scorer_class", "builtin_scorer_pydantic_data", "call_source", "call_signature"))
     fields = {"mlflow_version": "3.17.2", "serialization_version": 1, "name": name, "description": None}
     return json.dumps({**fields, "aggregations": [], **empty, "instructions_judge_pydantic_data": judge})
+
+
+def make_active_scorer(rest: Rest, experiment_id: str) -> None:
+    """Make a scorer that judges every second trace by a gateway endpoint, and one that is a Python function."""
+    made = json.loads(scorer_text("auto", "Is {{ outputs }} right?"))
+    made["instructions_judge_pydantic_data"]["model"] = f"gateway:/{ENDPOINT}"
+    code = json.loads(scorer_text("code", ""))
+    code.update(instructions_judge_pydantic_data=None, original_func_name="code", call_signature="(outputs)")
+    code["call_source"] = "return len(outputs) > 3"
+    for name, text in (("auto", made), ("code", code)):
+        body = {"experiment_id": experiment_id, "name": name, "serialized_scorer": json.dumps(text)}
+        rest.post(f"{V3}/scorers/register", body)
+    body = {"experiment_id": experiment_id, "name": "auto", **ONLINE}
+    rest.call("PUT", f"{V3}/scorers/online-config", json=body)
+
+
+def make_endpoint(rest: Rest) -> None:
+    """Make a gateway endpoint with a secret that is none."""
+    secret = {"secret_name": "s", "secret_value": {"api_key": "none"}, "provider": "openai"}
+    secret_id = rest.post(f"{V3}/gateway/secrets/create", secret)["secret"]["secret_id"]
+    model = {"name": "m", "secret_id": secret_id, "provider": "openai", "model_name": "gpt-4o-mini"}
+    made = rest.post(f"{V3}/gateway/model-definitions/create", model)["model_definition"]
+    config = {"model_definition_id": made["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1}
+    rest.post(f"{V3}/gateway/endpoints/create", {"name": ENDPOINT, "model_configs": [config]})
+
+
+def online(rest: Rest, experiment_id: str) -> Json:
+    """Return the online configurations of an experiment's scorers by name."""
+    listed = rest.get(f"{V3}/scorers/list", {"experiment_id": experiment_id}).get("scorers") or []
+    names = {one["scorer_id"]: one["scorer_name"] for one in listed}
+    found = rest.get(f"{V3}/scorers/online-configs", [("scorer_ids", scorer_id) for scorer_id in names])["configs"]
+    return {names[one["scorer_id"]]: {key: one[key] for key in ONLINE} for one in found}
 
 
 def make_scorers(rest: Rest, experiment_id: str) -> None:

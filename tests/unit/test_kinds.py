@@ -152,7 +152,7 @@ def test_a_repeated_export_says_what_changed_and_keeps_what_is_gone(case):
     assert [line[1] for line in case.export(src)[0]] == ["unchanged", "unchanged"]
 
 
-@pytest.mark.parametrize("error", [NotFound("no route", http_status_code=404), Unauthorized("no", http_status_code=403)])
+@pytest.mark.parametrize("error", [NotFound("none", http_status_code=404), Unauthorized("no", http_status_code=403)])
 def test_a_server_that_tells_nothing_has_none(case, error):
     case.kind.error = error
     lines, ledger = case.export(Server(a=thing("one")))
@@ -181,7 +181,8 @@ def test_hostile_objects_do_not_stop_their_neighbours(case):
         {"id": "z", **thing("elsewhere", experiment_id="../7")}, {"id": {"a": 1}, **thing("odd", experiment_id=["1"])},
     ]  # fmt: skip
     about = {"1": {"name": "wine"}, "../7": {"name": ["no", "text"]}, "8": 7}
-    case.write(some_things=[*hostile, {"id": "a", **thing("one")}], experiments=about, info={"failed_some_things": ["q"]})
+    things = [*hostile, {"id": "a", **thing("one")}]
+    case.write(some_things=things, experiments=about, info={"failed_some_things": ["q"]})
     dst = Server("5")
     lines = case.load(dst)
     assert [line[1] for line in lines].count("failed") == 6
