@@ -21,8 +21,9 @@ _GIVEN = (
 def read_issues(tracking: Tracking) -> Iterator[Json]:
     """Yield the issues of all active experiments, the oldest first, as REST returns them.
 
-    :raises NotFound: Without an error code: the server has no such route.
+    :raises NotFound: Without an error code: the server has no such route, or no database.
     """
+    tracking.need_database()
     active = set(tracking.active_experiments())
     found = [issue for issue in _search(tracking, {}) if str(issue["experiment_id"]) in active]
     yield from sorted(found, key=lambda issue: (int(issue["created_timestamp"]), issue["issue_id"]))

@@ -21,8 +21,9 @@ _GIVEN = ("experiment_id", "name", "type", "instruction", "enable_comment", "inp
 def read_label_schemas(tracking: Tracking) -> Iterator[Json]:
     """Yield the label schemas of all active experiments, by experiment and name, as REST returns them.
 
-    :raises NotFound: Without an error code: the server has no such route.
+    :raises NotFound: Without an error code: the server has no such route, or no database.
     """
+    tracking.need_database()
     for experiment_id in tracking.active_experiments():
         yield from label_schemas_of(tracking, experiment_id)
 

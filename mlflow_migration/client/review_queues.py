@@ -28,8 +28,9 @@ def read_review_queues(tracking: Tracking) -> Iterator[Json]:
 
     :return: What REST returns, with ``label_schemas`` (their names) instead of ``schema_ids``, and with ``items``
         (what REST returns of each, by the id of its trace).
-    :raises NotFound: Without an error code: the server has no such route.
+    :raises NotFound: Without an error code: the server has no such route, or no database.
     """
+    tracking.need_database()
     for experiment_id in tracking.active_experiments():
         queues = _queues_of(tracking, experiment_id)
         names = _names_of_schemas(tracking, experiment_id) if any(one.get("schema_ids") for one in queues) else {}

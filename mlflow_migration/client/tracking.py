@@ -69,6 +69,7 @@ class Tracking:
         """What names the server, and a workspace other than the default one, in files that outlive a command."""
         if self.workspace not in ("", DEFAULT_WORKSPACE):
             self.identity = f"{self.identity}#{self.workspace}"
+        self._in_files: Optional[bool] = None
         self.is_private = False
         """Whether it is a server of our own in front of a local store."""
         self.artifact_folder: Optional[str] = None
@@ -105,6 +106,20 @@ class Tracking:
             return self.rest.request("GET", "/version", retries=1).text.strip()[:40]
         except Refused:
             return ""
+
+    def need_database(self) -> None:
+        """Do nothing, unless the server keeps its data in files: then it has newer routes, and fails in them.
+
+        :raises NotFound: It does; without an error code, as where it had no such routes.
+        """
+        if self._in_files is None:
+            try:
+                info = self.rest.get(f"{API_3}/server-info")
+            except NotFound:
+                info = {}
+            self._in_files = info.get("store_type") == "FileStore"
+        if self._in_files:
+            raise NotFound(f"{self.uri} keeps its data in files, without a database", http_status_code=404)
 
     # -- workspaces ---------------------------------------------------------------------------------------------
     #
