@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from mlflow_migration.bulk.kinds import KINDS
 from mlflow_migration.common import cli, options, umbrella
 from mlflow_migration.common.cli import Command, command
 from mlflow_migration.tools import set_model_signature
@@ -225,6 +226,11 @@ VERSION = {"name": "m", "version": "1", "creation_timestamp": 2, "source": f"run
 PROMPT = {"name": "prompt", "tags": [{"key": "mlflow.prompt.is_prompt", "value": "true"}]}
 MODEL = {"info": {"model_id": "m-1", "experiment_id": "7", "name": "m", "status": "LOGGED_MODEL_READY"}}
 
+ISSUE = {
+    "issue_id": "iss-1", "experiment_id": "7", "name": "i", "description": "d", "status": "pending",
+    "created_timestamp": 1,
+}  # fmt: skip
+
 
 def answer(request):
     """As much of a tracking server as the commands need: one experiment with one run."""
@@ -261,6 +267,7 @@ def answer(request):
             "logged-models": {"model": MODEL},
             "model-versions/create": {"model_version": {"name": "there", "version": "1"}},
             "registered-models/create": {"registered_model": {"name": "there"}},
+            "issues/search": {"issues": [ISSUE]},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
         }.get(route, {})
     )
@@ -301,6 +308,12 @@ def arguments(server, tmp_path, monkeypatch):
     shutil.copytree(tmp_path / "prompts", bulk / "prompts")
     (bulk / "experiments" / "experiments.json").write_text('{"mlflow": {"experiments": [{"id": "7"}]}}')
     (bulk / "models" / "models.json").write_text('{"mlflow": {"models": ["m"]}}')
+    for kind in KINDS:
+        text = json.dumps({"mlflow": {kind.plural: []}})
+        for place in (tmp_path / kind.plural, bulk / kind.plural):
+            place.mkdir()
+            (place / f"{kind.plural}.json").write_text(text)
+    scripts = {kind.plural: kind.plural.replace("_", "-") for kind in KINDS}
     (tmp_path / "renames.csv").write_text("m,there\n")
     renamed = ["--model-rename-file", tmp_path / "renames.csv"]
     (tmp_path / "sample.csv").write_text("a\n1.5\n")
@@ -352,6 +365,8 @@ def arguments(server, tmp_path, monkeypatch):
         "import-prompt": [[*one, "--input-dir", tmp_path / "prompts" / "prompt_v2", "--dry-run"]],
         "export-prompts": [[*one, "--prompts", "all", "--output-dir", tmp_path / "out"]],
         "import-prompts": [[*one, "--input-dir", tmp_path / "prompts", "--dry-run"]],
+        **{f"export-{name}": [[*one, "--output-dir", tmp_path / "out"]] for name in scripts.values()},
+        **{f"import-{name}": [[*one, "--input-dir", tmp_path / plural]] for plural, name in scripts.items()},
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [
