@@ -77,6 +77,24 @@ def test_it_arrives_once(
     assert run(run_script, src, "verify-migration", "--input-dir", out)[kind.name] == {"same": whole}
 
 
+def test_all_arrive_with_a_copy_of_everything(
+    sides: Tuple[Server, Server], run_script: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Whether they are there already or not; the verification at the end finds nothing."""
+    src, dst = sides
+    both = ("--src-mlflow-uri", src.uri, "--dst-mlflow-uri", dst.uri, "--report-dir", tmp_path / "report")
+    result = run_script("copy-all", *both, "--verify", "full", check=0)
+    assert "do not reconcile" not in result.stdout, result
+    counts, names = counts_of(result), [names_of_experiments(Rest(side.uri)) for side in sides]
+    for kind in KINDS:
+        assert set(counts[kind.name]) <= {"copied", "unchanged"}
+        assert sum(counts[kind.name].values()) == kind.number + kind.defaults
+        ours, theirs = (kind.read(Rest(side.uri), of) for side, of in zip(sides, names))
+        assert ours == theirs
+    again = run_script("copy-all", *both, check=0)
+    assert {status for of_kind in counts_of(again).values() for status in of_kind} == {"unchanged"}
+
+
 def test_scorers_that_do_something(
     sides: Tuple[Server, Server], run_script: Callable[..., Result], tmp_path: Path
 ) -> None:
