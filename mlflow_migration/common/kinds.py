@@ -132,9 +132,12 @@ class Copies:
             self._user = (self.tracking.user(),)
         return self._user[0]
 
-    def object(self, kind: str, src_id: str) -> Optional[str]:
-        """Return the id of the copy of an object of another kind, as far as imports have written it down."""
-        entry = self._id_map.find(kind, _SCOPE, src_id)
+    def object(self, kind: str, src_id: str, experiment_id: str = _SCOPE) -> Optional[str]:
+        """Return the id of the copy of an object of another kind, as far as imports have written it down.
+
+        :param experiment_id: The destination's experiment, for what is in one, such as traces.
+        """
+        entry = self._id_map.find(kind, experiment_id, src_id)
         return str(entry["dst_id"]) if entry and entry["dst_id"] else None
 
 

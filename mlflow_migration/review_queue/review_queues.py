@@ -19,7 +19,7 @@ _ITEM = "item:"
 
 
 class ReviewQueues:
-    """Review queues of experiments with their items. The items are traces, which keep their ids."""
+    """Review queues of experiments with their items. The items are traces."""
 
     name, plural, loss = "review_queue", "review_queues", "review-queues"
 
@@ -49,7 +49,10 @@ class ReviewQueues:
         :raises BadDirectory: A label schema that it asks for is not there: it could not be added later.
         """
         experiment_id = copies.experiment(str(doc["experiment_id"]))
-        items, lacking = list(doc["items"]), []
+        lacking: List[str] = []
+        # a trace gets another id only where its own is taken
+        copied = [copies.object("trace", str(item["item_id"]), experiment_id) for item in doc["items"]]
+        items = [{**item, "item_id": dst_id or item["item_id"]} for item, dst_id in zip(doc["items"], copied)]
         if not copies.coming:
             self._check_label_schemas(doc, copies.tracking, experiment_id)
             ids = [str(item["item_id"]) for item in items]

@@ -30,6 +30,7 @@ class Case:
     def __init__(self):
         self.replies = {"experiments/get-by-name": {"experiment": {"experiment_id": "5"}}}
         self.stub = Stub(self._answer)
+        self.id_map = IdMap(None, "there")
 
     def _answer(self, request):
         reply = self.replies.get(request.path.partition("/mlflow/")[2])
@@ -38,7 +39,7 @@ class Case:
         return reply if isinstance(reply, Reply) else Reply(reply)
 
     def copies(self, **options):
-        return Copies(self.tracking, IdMap(None, "there"), ABOUT, options)
+        return Copies(self.tracking, self.id_map, ABOUT, options)
 
     def writes(self, *verbs):
         """Return what was sent to routes that end so."""
@@ -192,6 +193,13 @@ def test_traces_that_are_not_there_are_named(case):
     assert [item["item_id"] for item in found["items"]] == ["a"]
     assert lacking == ["2 of its traces are not at the destination: b, c"]
     assert len(REVIEW_QUEUES.translated(doc, case.copies(**{COMING: True}))[0]["items"]) == 3
+
+
+def test_a_trace_whose_id_was_taken(case):
+    there_are(case, "other")
+    case.id_map.record("trace", "5", "a", "other")
+    found, lacking = REVIEW_QUEUES.translated(queue(("a", "COMPLETE", "ann")), case.copies())
+    assert (found["items"], lacking) == ([{"item_id": "other", "status": "COMPLETE", "completed_by": "ann"}], [])
 
 
 def test_a_label_schema_that_is_not_there(case):
