@@ -8,10 +8,13 @@ from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.kinds import Kind, export_kind, file_of, import_kind
+from mlflow_migration.common.kinds import COMING, Kind, export_kind, file_of, import_kind
+from mlflow_migration.issue.issues import ISSUES
+from mlflow_migration.label_schema.label_schemas import LABEL_SCHEMAS
+from mlflow_migration.review_queue.review_queues import REVIEW_QUEUES
 from mlflow_migration.scorer.scorers import SCORERS
 
-KINDS: Sequence[Kind] = (SCORERS,)
+KINDS: Sequence[Kind] = (SCORERS, ISSUES, LABEL_SCHEMAS, REVIEW_QUEUES)
 
 
 def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
@@ -40,6 +43,8 @@ def import_kinds(
     :param directory: That of the whole export.
     :param options: Those of the command.
     """
+    options = {**options, COMING: job.dry_run}
+
     def load(kind: Kind) -> None:
         import_kind(kind, tracking, job, directory.sub(kind.plural), options, id_map)
 

@@ -19,8 +19,9 @@ def read_scorers(tracking: Tracking) -> Iterator[Json]:
 
     :return: ``scorer_id``, ``experiment_id``, ``name``, ``versions`` (each ``version``, ``serialized_scorer`` and
         ``creation_time`` in ms, by number) and ``online`` (``sample_rate``, ``filter_string``; None if there is none).
-    :raises NotFound: Without an error code: the server has no such route.
+    :raises NotFound: Without an error code: the server has no such route, or no database.
     """
+    tracking.need_database()
     found = [_described(tracking, scorer) for scorer in tracking.rest.get(f"{_SCORERS}/list").get("scorers") or ()]
     online = _online(tracking, [scorer["scorer_id"] for scorer in found])
     for scorer in sorted(found, key=lambda one: (int(one["experiment_id"]), one["name"])):

@@ -69,6 +69,7 @@ class Tracking:
         """What names the server, and a workspace other than the default one, in files that outlive a command."""
         if self.workspace not in ("", DEFAULT_WORKSPACE):
             self.identity = f"{self.identity}#{self.workspace}"
+        self._in_files: Optional[bool] = None
         self.is_private = False
         """Whether it is a server of our own in front of a local store."""
         self.artifact_folder: Optional[str] = None
@@ -105,6 +106,20 @@ class Tracking:
             return self.rest.request("GET", "/version", retries=1).text.strip()[:40]
         except Refused:
             return ""
+
+    def need_database(self) -> None:
+        """Do nothing, unless the server keeps its data in files: then it has newer routes, and fails in them.
+
+        :raises NotFound: It does; without an error code, as where it had no such routes.
+        """
+        if self._in_files is None:
+            try:
+                info = self.rest.get(f"{API_3}/server-info")
+            except NotFound:
+                info = {}
+            self._in_files = info.get("store_type") == "FileStore"
+        if self._in_files:
+            raise NotFound(f"{self.uri} keeps its data in files, without a database", http_status_code=404)
 
     # -- workspaces ---------------------------------------------------------------------------------------------
     #
@@ -156,6 +171,14 @@ class Tracking:
             return None
         return bool(user["is_admin"]) if "is_admin" in user else None
 
+    def user(self) -> Optional[str]:
+        """Return the name under which the server knows the user; None if it doesn't check users, or doesn't say."""
+        try:
+            user = self.rest.get(f"{API}/users/current").get("user") or {}
+        except Refused:
+            return None
+        return str(user.get("username") or "") or None
+
     # -- experiments --------------------------------------------------------------------------------------------
 
     def experiment(self, experiment_id: str) -> Json:
@@ -181,6 +204,12 @@ class Tracking:
             return self.rest.search(f"{API}/experiments/search", body)
 
         return paged(fetch, "experiments")
+
+    def active_experiments(self) -> List[str]:
+        """Return the ids of the experiments that are not deleted, in the order of their numbers."""
+        found = (one for page in self.search_experiments() for one in page)
+        ids = [str(one["experiment_id"]) for one in found if one.get("lifecycle_stage") != "deleted"]
+        return sorted(ids, key=lambda one: (len(one), one))
 
     def create_experiment(self, name: str, tags: Mapping[str, str]) -> str:
         """Create an experiment with its tags; returns its id."""

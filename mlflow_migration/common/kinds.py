@@ -20,6 +20,9 @@ from mlflow_migration.common.three_way import Plan, State, left_alone, plan, set
 
 Json = Dict[str, Any]
 
+COMING = "coming"
+"""Name of the option that says that a dry run is one of everything; see :class:`Copies`."""
+
 _SCOPE = ""  # of ids in the id map: these objects are the server's, not an experiment's
 
 
@@ -90,11 +93,14 @@ class Copies:
     """
 
     def __init__(self, tracking: Tracking, id_map: IdMap, doc: Json, options: Mapping[str, Any]) -> None:
-        self._tracking, self._id_map = tracking, id_map
+        self.tracking, self._id_map = tracking, id_map
         self._renames = get_renames(options.get("experiment_rename_file"))
         self._links = Links(tracking, id_map)
         self.activate = bool(options.get("activate"))
         """What would start something by itself is to be active, if it is so at the source."""
+        self.coming = bool(options.get(COMING))
+        """It is a dry run of an import of everything: what is not there now would have come before."""
+        self._user: Optional[Tuple[Optional[str]]] = None
         self._experiments, self._runs = _dict(doc, "experiments"), _dict(doc, "runs")
 
     def experiment(self, src_id: str) -> str:
@@ -104,10 +110,12 @@ class Copies:
         """
         about = self._experiments.get(src_id)
         name = about.get("name") if isinstance(about, dict) else None
-        found = self._tracking.experiment_by_name(rename(name, self._renames, "experiment")) if name else None
+        found = self.tracking.experiment_by_name(rename(name, self._renames, "experiment")) if name else None
         if found is not None:
             return str(found["experiment_id"])
         copies = self._links.experiments(src_id, about if isinstance(about, dict) else None)
+        if not copies and self.coming:
+            return f"of {src_id}"
         if not copies:
             raise BadDirectory(f"its experiment '{name or src_id}' is not at the destination; import that first")
         return copies[-1]
@@ -117,9 +125,19 @@ class Copies:
         found = self._links.runs(src_id, str(self._runs.get(src_id) or ""))
         return found[-1] if found else None
 
-    def object(self, kind: str, src_id: str) -> Optional[str]:
-        """Return the id of the copy of an object of another kind, as far as imports have written it down."""
-        entry = self._id_map.find(kind, _SCOPE, src_id)
+    @property
+    def signer(self) -> Optional[str]:
+        """Whom the destination notes as the one who did what an import does; None if it doesn't check users."""
+        if self._user is None:
+            self._user = (self.tracking.user(),)
+        return self._user[0]
+
+    def object(self, kind: str, src_id: str, experiment_id: str = _SCOPE) -> Optional[str]:
+        """Return the id of the copy of an object of another kind, as far as imports have written it down.
+
+        :param experiment_id: The destination's experiment, for what is in one, such as traces.
+        """
+        entry = self._id_map.find(kind, experiment_id, src_id)
         return str(entry["dst_id"]) if entry and entry["dst_id"] else None
 
 
@@ -290,15 +308,22 @@ class KindImporter:
         known = str((entry or {}).get("dst_id") or "")
         there = self._by_id.get(known)
         if there is None:
-            # nothing else tells which of several of one key it is
-            same = self._by_key.get(self._kind.key(given.doc), [])
-            there = self._by_id[same.pop(0)] if same else None
+            there = self._unclaimed(given)
         if there is not None:
             self._bring_up_to_date(given, there, entry)
         elif known and not self._overwrite:
             self._record(given, "differs", known, ["deleted at the destination and left alone"])
         else:
             self._create(given)
+
+    def _unclaimed(self, given: _Given) -> Optional[Json]:
+        """Take what has the same key and is no known copy: of several, nothing else tells which, the most similar."""
+        same, wanted = self._by_key.get(self._kind.key(given.doc), []), _state(self._kind, given.doc).items()
+        if not same:
+            return None
+        best = max(same, key=lambda dst_id: len(wanted & _state(self._kind, self._by_id[dst_id]).items()))
+        same.remove(best)
+        return self._by_id[best]
 
     def _given(self, src: Json, copies: Copies) -> _Given:
         try:
@@ -322,11 +347,12 @@ class KindImporter:
     def _bring_up_to_date(self, given: _Given, there: Json, entry: Optional[Json]) -> None:
         kind, dst_id = self._kind, self._kind.id_of(there)
         wanted, now, base = _state(kind, given.doc), _state(kind, there), (entry or {}).get("base")
-        unfinished = bool((entry or {}).get("begun"))
-        todo = plan(wanted, now, base, self._overwrite, unfinished)
+        begun = frozenset(map(str, (entry or {}).get("begun") or ()))
+        todo = plan(wanted, now, base, self._overwrite, bool(begun), begun)
         had_todo = not todo.empty
         if had_todo and not self._job.dry_run:
-            self._id_map.announce(kind.name, _SCOPE, kind.id_of(given.src), dst_id, base=base, begun=["all"])
+            about_to = [*todo.write, *todo.drop]
+            self._id_map.announce(kind.name, _SCOPE, kind.id_of(given.src), dst_id, base=base, begun=about_to)
             kind.change(self._tracking, there, given.doc, todo)
         if not self._job.dry_run:
             state = settled(wanted, base, todo, todo.differs) if base is not None or not todo.differs else base

@@ -19,7 +19,7 @@ from mlflow_migration.client.errors import BadInput
 
 LOSS_KINDS = (
     "runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks", "traces",
-    "scorers", "evaluation-datasets",
+    "evaluation-datasets", "scorers", "issues", "label-schemas", "review-queues",
 )  # fmt: skip
 STAGES = ("None", "Staging", "Production", "Archived")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")

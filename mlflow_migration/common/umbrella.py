@@ -105,6 +105,16 @@ COMMANDS: Dict[str, Entry] = {
     "import-evaluation-datasets": Entry(
         "bulk.import_evaluation_datasets", "Import evaluation datasets with their records from a directory."
     ),
+    "export-issues": Entry("issue.export_issues", "Export the issues of all experiments to a directory."),
+    "import-issues": Entry("issue.import_issues", "Import issues from a directory."),
+    "export-label-schemas": Entry(
+        "label_schema.export_label_schemas", "Export the label schemas of all experiments to a directory."
+    ),
+    "import-label-schemas": Entry("label_schema.import_label_schemas", "Import label schemas from a directory."),
+    "export-review-queues": Entry(
+        "review_queue.export_review_queues", "Export the review queues of all experiments to a directory."
+    ),
+    "import-review-queues": Entry("review_queue.import_review_queues", "Import review queues from a directory."),
     "list-registered-models": Entry("tools.list_registered_models", "List the registered models."),
     "get-model-signature": Entry("tools.get_model_signature", "Show the signature of a model."),
     "set-model-signature": Entry("tools.set_model_signature", "Give a model a signature that fits a sample."),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mlflow_migration.client import scorers
-from mlflow_migration.client.errors import BadDirectory
+from mlflow_migration.client.errors import BadDirectory, Refused, Unauthorized
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.kinds import Copies
 from mlflow_migration.common.three_way import Plan
 
 Json = Dict[str, Any]
 
+_NO_CODE = (
+    "its version {} is a Python function, which a server only takes with the environment variable"
+    " MLFLOW_SERVER_ENABLE_CUSTOM_SCORERS=true: restart the destination's server with it and repeat the import"
+)
 _MOST_GAPS = 1_000  # numbers that are filled: more are no gaps but nonsense
 
 
@@ -86,9 +91,14 @@ class Scorers:
             if number <= last:
                 continue
             gaps = range(last + 1, number)
-            for gap in gaps:
-                scorers.register_scorer(tracking, experiment_id, name, gap, text)
-            scorer_id = scorers.register_scorer(tracking, experiment_id, name, number, text)
+            try:
+                for gap in gaps:
+                    scorers.register_scorer(tracking, experiment_id, name, gap, text)
+                scorer_id = scorers.register_scorer(tracking, experiment_id, name, number, text)
+            except Refused as ex:
+                if not has_code(text) or isinstance(ex, Unauthorized):
+                    raise
+                raise Refused(_NO_CODE.format(number), http_status_code=ex.http_status_code) from ex
             for gap in gaps:
                 scorers.delete_scorer_version(tracking, experiment_id, name, gap)
             last = number
@@ -101,6 +111,23 @@ class Scorers:
                 tracking, str(doc["experiment_id"]), str(doc["name"]), float(online["sample_rate"]),
                 online["filter_string"],
             )  # fmt: skip
+
+
+def has_code(serialized: str) -> bool:
+    """Tell whether a serialized scorer has the code of a function in it, itself or in a part."""
+    try:
+        parts = [json.loads(serialized)]
+    except (ValueError, RecursionError):
+        return False
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            if part.get("call_source"):
+                return True
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+    return False
 
 
 SCORERS = Scorers()

@@ -72,8 +72,10 @@ class DirectoryCheck:
             except BadDirectory as ex:
                 self._report.missing(Thing(spec.kind, spec.plural, error=ex))
                 continue
-            for doc in found[0] if found else ():
-                self._report.compared(Thing(spec.kind, title(spec, doc)), title(spec, doc), (), ())
+            if found is None:
+                continue
+            for doc in found[0]:
+                self._report.compared(Thing(spec.kind, title(spec, doc, found[1])), title(spec, doc, found[1]), (), ())
 
     def _experiment(self, experiment: Thing) -> None:
         if experiment.error is not None:

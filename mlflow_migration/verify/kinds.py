@@ -6,10 +6,15 @@ Nothing here is shared with what imports compare: a mistake there must not hide 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, NotFound, Unauthorized
+from mlflow_migration.client.issues import read_issues
+from mlflow_migration.client.label_schemas import read_label_schemas
+from mlflow_migration.client.review_queues import read_review_queues
 from mlflow_migration.client.scorers import read_scorers
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
@@ -19,6 +24,10 @@ from mlflow_migration.verify.objects import RUN, Fields, Thing
 from mlflow_migration.verify.report import Report
 
 Json = Dict[str, Any]
+Objects = Tuple[Sequence[Json], Mapping[str, str]]
+"""Objects of one kind of a side, and the names of the side's experiments by id, as far as they are known."""
+
+_INDEX = re.compile(r"\.(?:\d+|\[[^]]*\])(?=\.|$)")
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class Spec:
     :param ignored: Paths of what no destination can have; those of parts of a list leave its indexes out.
     :param experiments: Paths of ids of experiments.
     :param runs: Paths of ids of runs.
+    :param keyed: Lists whose parts have a name of their own: path of the list, and the field with that name.
     :param held_back: Paths of what only arrives with ``--activate``: that the destination has none is no difference.
     """
 
@@ -43,12 +53,29 @@ class Spec:
     experiments: Sequence[str] = ("experiment_id",)
     runs: Sequence[str] = ()
     held_back: Sequence[str] = ()
+    keyed: Mapping[str, str] = field(default_factory=dict)
 
 
 SPECS: Sequence[Spec] = (
     Spec(
         "scorer", "scorers", read_scorers, ("experiment_id", "name"),
         ignored=("scorer_id", "versions.creation_time"), held_back=("online",),
+    ),
+    Spec(
+        "issue", "issues", read_issues, ("experiment_id", "name"),
+        ignored=("issue_id", "created_timestamp", "last_updated_timestamp"), runs=("source_run_id",),
+    ),
+    Spec(
+        "label_schema", "label_schemas", read_label_schemas, ("experiment_id", "name"),
+        ignored=("schema_id", "created_at", "last_updated_at", "created_by"),
+    ),
+    Spec(
+        "review_queue", "review_queues", read_review_queues, ("experiment_id", "name"),
+        ignored=(
+            "queue_id", "creation_time_ms", "last_update_time_ms",
+            "items.creation_time_ms", "items.last_update_time_ms", "items.completed_time_ms",
+        ),
+        keyed={"items": "item_id"},
     ),
 )  # fmt: skip
 
@@ -70,18 +97,22 @@ class KindsVerifier:
     experiments: Callable[[str, Optional[str]], Set[str]]
     scopes: Set[str]
 
-    def compare(self, spec: Spec, ours: Sequence[Json], theirs: Sequence[Json], names: Mapping[str, str]) -> None:
+    def compare(self, spec: Spec, ours: Objects, theirs: Objects) -> None:
         """Compare the objects of one kind.
 
         :param ours: Those of the source.
         :param theirs: Those of the destination.
-        :param names: Names of the source's experiments by id, as far as its directory tells them.
         """
-        left = {index: flat(spec, doc) for index, doc in enumerate(theirs)}
-        for doc in ours:
+        names = ours[1]
+        left = {index: flat(spec, doc) for index, doc in enumerate(theirs[0])}
+        alike: Dict[str, List[int]] = defaultdict(list)  # what the names that are no ids are the same of
+        for index, dst in left.items():
+            alike[_plain_name(spec, dst)].append(index)
+        for doc in ours[0]:
             src = flat(spec, doc)
-            thing = Thing(spec.kind, title(spec, doc), title(spec, doc))
-            found = [index for index, dst in left.items() if self._is_copy(spec, src, dst, names)]
+            thing = Thing(spec.kind, title(spec, doc, names), title(spec, doc, names))
+            same = alike[_plain_name(spec, src)]
+            found = [index for index in same if index in left and self._is_copy(spec, src, left[index], names)]
             if not found:
                 self.report.missing(thing)
                 continue
@@ -89,11 +120,11 @@ class KindsVerifier:
             ranked = sorted((len(self._differences(spec, src, left[index], names)), index) for index in found)
             dst = left.pop(ranked[0][1])
             differences = [] if self.depth == "counts" else self._differences(spec, src, dst, names)
-            self.report.compared(thing, title(spec, theirs[ranked[0][1]]), differences, ())
+            self.report.compared(thing, title(spec, theirs[0][ranked[0][1]], theirs[1]), differences, ())
         for index, dst in left.items():
             if str(dst.get("experiment_id")) not in self.scopes or "experiment_id" not in spec.named:
                 continue  # what belongs to no experiment may be anybody's
-            dst_id = title(spec, theirs[index])
+            dst_id = title(spec, theirs[0][index], theirs[1])
             self.report.record(spec.kind, "extra", dst_id=dst_id, reason="the source has none that it is a copy of")
 
     def _is_copy(self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]) -> bool:
@@ -130,8 +161,10 @@ def flat(spec: Spec, doc: Json) -> Fields:
             for key in value:
                 add(f"{path}.{key}" if path else str(key), value[key])
         elif isinstance(value, list):
+            key = spec.keyed.get(path, "")
             for index, one in enumerate(value):
-                add(f"{path}.{index}", one)
+                named = one.get(key) if isinstance(one, dict) else None
+                add(f"{path}.[{named}]" if named else f"{path}.{index}", one)
         elif value is not None and value != "":
             found[path] = value
 
@@ -139,8 +172,14 @@ def flat(spec: Spec, doc: Json) -> Fields:
     return found
 
 
+def _plain_name(spec: Spec, fields: Fields) -> str:
+    """Return the part of an object's name that its copy must have too."""
+    linked = (*spec.experiments, *spec.runs)
+    return json.dumps([fields.get(name) for name in spec.named if name not in linked], default=str)
+
+
 def _without_indexes(path: str) -> str:
-    return ".".join(part for part in path.split(".") if not part.isdigit())
+    return _INDEX.sub("", path)
 
 
 def _is_below(path: str, parent: str) -> bool:
@@ -148,9 +187,14 @@ def _is_below(path: str, parent: str) -> bool:
     return plain == parent or plain.startswith(parent + ".")
 
 
-def title(spec: Spec, doc: Json) -> str:
-    """Return what a reader calls an object."""
-    return "/".join(str(doc.get(name)) for name in spec.named) or json.dumps(doc)[:40]
+def title(spec: Spec, doc: Json, names: Mapping[str, str]) -> str:
+    """Return what a reader calls an object.
+
+    :param names: Names of the experiments of its side by id.
+    """
+    found = {name: str(doc.get(name)) for name in spec.named}
+    found.update({name: names.get(found[name], found[name]) for name in spec.experiments if name in found})
+    return "/".join(found.values()) or json.dumps(doc)[:40]
 
 
 def read_server(spec: Spec, tracking: Tracking) -> Optional[List[Json]]:

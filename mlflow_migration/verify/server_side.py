@@ -271,9 +271,11 @@ class ServerSide:
     # -- registered models and prompts --------------------------------------------------------------------------
 
     def objects(self, spec: Spec) -> Optional[Tuple[List[Json], Dict[str, str]]]:
-        """Return the objects of a kind, and no names of experiments; None if that can't be told."""
+        """Return the objects of a kind, and the names of experiments by id; None if that can't be told."""
         found = read_server(spec, self.tracking)
-        return None if found is None else (found, {})
+        if found is None:
+            return None
+        return found, {one.id: one.name for one in self.experiments()} if found else {}
 
     def models(self) -> Iterator[str]:
         """Yield the names of the registered models that are no prompts."""

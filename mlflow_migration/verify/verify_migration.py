@@ -175,7 +175,7 @@ class Verifier:
             if ours is None:
                 return
             theirs = self._dst.objects(spec)
-            verifier.compare(spec, ours[0], theirs[0] if theirs else [], ours[1])
+            verifier.compare(spec, ours, theirs or ([], {}))
 
         for outcome in self._job.executor.gather(compare, SPECS):
             if outcome.error is not None:

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from mlflow_migration.bulk.kinds import KINDS
 from mlflow_migration.common import cli, options, umbrella
 from mlflow_migration.common.cli import Command, command
 from mlflow_migration.tools import set_model_signature
@@ -227,6 +228,11 @@ DATASET = {"dataset_id": "d-1", "name": "questions", "tags": "{}"}
 MODEL = {"info": {"model_id": "m-1", "experiment_id": "7", "name": "m", "status": "LOGGED_MODEL_READY"}}
 TRACE = {"trace_id": "tr-1", "request_time": "2025-01-01T00:00:00Z", "state": "OK"}
 
+ISSUE = {
+    "issue_id": "iss-1", "experiment_id": "7", "name": "i", "description": "d", "status": "pending",
+    "created_timestamp": 1,
+}  # fmt: skip
+
 
 def answer(request):
     """As much of a tracking server as the commands need: one experiment with one run."""
@@ -271,6 +277,7 @@ def answer(request):
             "traces/batchGetInfos": {"trace_infos": [TRACE] if request.path.endswith("Infos") else []},
             "datasets/search": {"datasets": [DATASET]},
             "datasets/d-1": {"dataset": DATASET},
+            "issues/search": {"issues": [ISSUE]},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
         }.get(route, {})
     )
@@ -316,6 +323,12 @@ def arguments(server, tmp_path, monkeypatch):
     shutil.copytree(tmp_path / "datasets", bulk / "evaluation_datasets")
     (bulk / "experiments" / "experiments.json").write_text('{"mlflow": {"experiments": [{"id": "7"}]}}')
     (bulk / "models" / "models.json").write_text('{"mlflow": {"models": ["m"]}}')
+    for kind in KINDS:
+        text = json.dumps({"mlflow": {kind.plural: []}})
+        for place in (tmp_path / kind.plural, bulk / kind.plural):
+            place.mkdir()
+            (place / f"{kind.plural}.json").write_text(text)
+    scripts = {kind.plural: kind.plural.replace("_", "-") for kind in KINDS}
     (tmp_path / "renames.csv").write_text("m,there\n")
     renamed = ["--model-rename-file", tmp_path / "renames.csv"]
     (tmp_path / "sample.csv").write_text("a\n1.5\n")
@@ -382,6 +395,8 @@ def arguments(server, tmp_path, monkeypatch):
         "import-evaluation-dataset": [[*one, "--input-dir", tmp_path / "datasets" / "one", "--dry-run"]],
         "export-evaluation-datasets": [[*one, "--evaluation-datasets", "all", "--output-dir", tmp_path / "out"]],
         "import-evaluation-datasets": [[*one, "--input-dir", tmp_path / "datasets", "--dry-run"]],
+        **{f"export-{name}": [[*one, "--output-dir", tmp_path / "out"]] for name in scripts.values()},
+        **{f"import-{name}": [[*one, "--input-dir", tmp_path / plural]] for plural, name in scripts.items()},
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [[*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]],

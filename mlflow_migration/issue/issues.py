@@ -1,0 +1,73 @@
+"""What is particular to issues: see ``common/kinds.py``."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Sequence, Tuple
+
+from mlflow_migration.client import issues
+from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.kinds import Copies
+from mlflow_migration.common.three_way import Plan, short
+
+Json = Dict[str, Any]
+
+_CHANGING = ("name", "description", "status", "severity")
+_FIXED = ("root_causes", "categories", "source_run_id", "created_by")
+
+
+class Issues:
+    """Issues of experiments. Their names are not unique: what never changes of one helps to find its copy."""
+
+    name, plural, loss = "issue", "issues", "issues"
+
+    def read(self, tracking: Tracking) -> Iterator[Json]:
+        """Yield all issues; see :func:`issues.read_issues`."""
+        return issues.read_issues(tracking)
+
+    def id_of(self, doc: Json) -> str:
+        """Return the issue's id."""
+        return str(doc["issue_id"])
+
+    def title(self, doc: Json) -> str:
+        """Return its name."""
+        return str(doc["name"])
+
+    def experiments(self, doc: Json) -> Sequence[str]:
+        """Return its experiment."""
+        return [doc["experiment_id"]]
+
+    def runs(self, doc: Json) -> Sequence[str]:
+        """Return the run that has found it, if one has."""
+        return [doc["source_run_id"]] if doc.get("source_run_id") else []
+
+    def translated(self, doc: Json, copies: Copies) -> Tuple[Json, List[str]]:
+        """Return it with its new experiment, and with the copy of the run that has found it."""
+        found = {**doc, "experiment_id": copies.experiment(str(doc["experiment_id"]))}
+        src_run, lacking = str(doc.get("source_run_id") or ""), []
+        if src_run and not copies.coming:
+            found["source_run_id"] = copies.run(src_run)
+            if not found["source_run_id"]:
+                lacking.append(f"the run {src_run} that has found it is not at the destination")
+        return found, lacking
+
+    def key(self, doc: Json) -> str:
+        """Return experiment, name, and what a server never changes."""
+        return "/".join(short(doc.get(name) or "") for name in ("experiment_id", "name", *_FIXED))
+
+    def state(self, doc: Json) -> Dict[str, Any]:
+        """Return what it says."""
+        return {name: doc.get(name) or "" for name in (*_CHANGING, *_FIXED)}
+
+    def create(self, tracking: Tracking, doc: Json) -> str:
+        """Create it as it is."""
+        return issues.create_issue(tracking, doc)
+
+    def change(self, tracking: Tracking, there: Json, doc: Json, todo: Plan) -> None:
+        """Change what a server lets change."""
+        todo.differs += [name for name in todo.write if name in _FIXED]
+        todo.write = [name for name in todo.write if name in _CHANGING]
+        if todo.write:
+            issues.update_issue(tracking, self.id_of(there), {name: str(doc[name]) for name in todo.write})
+
+
+ISSUES = Issues()
