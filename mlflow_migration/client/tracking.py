@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from mlflow_migration.client.errors import BadInput, NotFound, Refused, Unauthorized, Unavailable
 from mlflow_migration.client.json_stream import items
-from mlflow_migration.client.rest_client import RestClient, paged
+from mlflow_migration.client.rest_client import Params, RestClient, paged
 
 Json = Dict[str, Any]
 
@@ -44,6 +44,7 @@ _CHUNK = 10_000  # points handed on at a time
 _SLOW = 900.0  # seconds: a server that gives histories only whole may work long on millions of points
 _RUNS_PAGE = 500
 _RACES = 5
+_BROKEN_ROUTE, _NOT_IMPLEMENTED = 500, 501
 _BREAKS = 5  # attempts to read a reply that breaks off
 # what SQLite, PostgreSQL, MySQL and SQL Server say when two requests make the same row
 _UNIQUE = re.compile(r"IntegrityError|UniqueViolation|UNIQUE constraint|duplicate (key|entry)", re.IGNORECASE)
@@ -105,6 +106,29 @@ class Tracking:
             return self.rest.request("GET", "/version", retries=1).text.strip()[:40]
         except Refused:
             return ""
+
+    def ask_database(self, path: str, params: Optional[Params] = None) -> Json:
+        """GET what only a database holds: a server with a file store has the routes, and fails.
+
+        :raises NotFound: Without an error code: the server has no such route, a file store behind it, or it is told
+            not to answer.
+        """
+        try:
+            return self.rest.get(path, params, retries=0)
+        except Refused as ex:
+            if ex.http_status_code == _NOT_IMPLEMENTED:
+                raise NotFound(ex.message, http_status_code=404) from ex
+            raise
+        except Unavailable as ex:
+            if ex.http_status_code == _BROKEN_ROUTE and self._keeps_files():
+                raise NotFound(ex.message, http_status_code=404) from ex
+        return self.rest.get(path, params)
+
+    def _keeps_files(self) -> bool:
+        try:
+            return self.rest.get(f"{API_3}/server-info").get("store_type") == "FileStore"
+        except NotFound:
+            return False  # too old to tell
 
     # -- workspaces ---------------------------------------------------------------------------------------------
     #

@@ -6,12 +6,22 @@ Nothing here is shared with what imports compare: a mistake there must not hide 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, NotFound, Unauthorized
+from mlflow_migration.client.gateway import (
+    read_bindings,
+    read_budgets,
+    read_endpoints,
+    read_guardrails,
+    read_model_definitions,
+    read_secrets,
+)
+from mlflow_migration.client.mcp_servers import read_mcp_servers
 from mlflow_migration.client.scorers import read_scorers
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.client.webhooks import read_webhooks
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import get_mlflow
 from mlflow_migration.verify.links import Links
@@ -19,6 +29,8 @@ from mlflow_migration.verify.objects import RUN, Fields, Thing
 from mlflow_migration.verify.report import Report
 
 Json = Dict[str, Any]
+
+_HELD_BACK = "held back without --activate"
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,10 @@ class Spec:
     :param experiments: Paths of ids of experiments.
     :param runs: Paths of ids of runs.
     :param held_back: Paths of what only arrives with ``--activate``: that the destination has none is no difference.
+    :param switched_off: Likewise: values by paths that the destination may have instead.
+    :param optional: The whole object only arrives with ``--activate``.
+    :param id: Field with the id at the source, as the ledger has it; default the title.
+    :param folder: That of the file in the export of a server, if it is not named as the file is.
     """
 
     kind: str
@@ -43,13 +59,48 @@ class Spec:
     experiments: Sequence[str] = ("experiment_id",)
     runs: Sequence[str] = ()
     held_back: Sequence[str] = ()
+    switched_off: Mapping[str, str] = field(default_factory=dict)
+    optional: bool = False
+    id: str = ""
+    folder: str = ""
 
 
 SPECS: Sequence[Spec] = (
     Spec(
         "scorer", "scorers", read_scorers, ("experiment_id", "name"),
-        ignored=("scorer_id", "versions.creation_time"), held_back=("online",),
+        ignored=("scorer_id", "versions.creation_time"), held_back=("online",), id="scorer_id",
     ),
+    Spec(
+        "webhook", "webhooks", read_webhooks, ("name",), ignored=("webhook_id",),
+        switched_off={"status": "DISABLED"}, id="webhook_id",
+    ),
+    Spec(
+        "gateway_secret", "gateway_secrets", read_secrets, ("name",), ignored=("secret_id",), id="secret_id",
+        folder="gateway",
+    ),
+    Spec(
+        "gateway_model_definition", "gateway_model_definitions", read_model_definitions, ("name",),
+        ignored=("model_definition_id",), id="model_definition_id", folder="gateway",
+    ),
+    Spec(
+        "gateway_endpoint", "gateway_endpoints", read_endpoints, ("name",), ignored=("endpoint_id",),
+        id="endpoint_id", folder="gateway",
+    ),
+    Spec(
+        "gateway_guardrail", "gateway_guardrails", read_guardrails,
+        ("name", "experiment_id", "scorer", "scorer_version", "stage", "action", "action_endpoint"),
+        ignored=("guardrail_id",), id="guardrail_id", folder="gateway",
+    ),
+    Spec(
+        "gateway_binding", "gateway_bindings", read_bindings, ("endpoint", "resource_type", "experiment_id", "scorer"),
+        ignored=("resource_id",), folder="gateway",
+    ),
+    Spec(
+        "gateway_budget", "gateway_budgets", read_budgets,
+        ("target_scope", "endpoint", "user", "budget_unit", "duration.unit", "duration.value"),
+        ignored=("budget_policy_id",), optional=True, id="budget_policy_id", folder="gateway",
+    ),
+    Spec("mcp_server", "mcp_servers", read_mcp_servers, ("name",)),
 )  # fmt: skip
 
 
@@ -80,10 +131,13 @@ class KindsVerifier:
         left = {index: flat(spec, doc) for index, doc in enumerate(theirs)}
         for doc in ours:
             src = flat(spec, doc)
-            thing = Thing(spec.kind, title(spec, doc), title(spec, doc))
+            thing = Thing(spec.kind, str(doc.get(spec.id) or title(spec, doc)), title(spec, doc))
             found = [index for index, dst in left.items() if self._is_copy(spec, src, dst, names)]
             if not found:
-                self.report.missing(thing)
+                if spec.optional:
+                    self.report.leave_out(spec.kind, _HELD_BACK)
+                else:
+                    self.report.missing(thing)
                 continue
             # of several with one name, the one that differs least
             ranked = sorted((len(self._differences(spec, src, left[index], names)), index) for index in found)
@@ -113,6 +167,8 @@ class KindsVerifier:
         found = []
         for name in sorted(src.keys() | dst.keys()):
             if dst.get(name) is None and any(_is_below(name, path) for path in spec.held_back):
+                continue
+            if name in spec.switched_off and dst.get(name) == spec.switched_off[name]:
                 continue
             if not self._same(spec, name, src.get(name), dst.get(name), names):
                 found.append((name, src.get(name), dst.get(name)))
@@ -150,7 +206,8 @@ def _is_below(path: str, parent: str) -> bool:
 
 def title(spec: Spec, doc: Json) -> str:
     """Return what a reader calls an object."""
-    return "/".join(str(doc.get(name)) for name in spec.named) or json.dumps(doc)[:40]
+    fields = flat(spec, doc)
+    return "/".join(str(fields[name]) for name in spec.named if name in fields) or json.dumps(doc)[:40]
 
 
 def read_server(spec: Spec, tracking: Tracking) -> Optional[List[Json]]:
@@ -172,7 +229,7 @@ def read_directory(spec: Spec, directory: ExportDir) -> Optional[Tuple[List[Json
     :raises BadDirectory: The file can't be read.
     """
     file = f"{spec.plural}.json"
-    place = next((one for one in (directory.sub(spec.plural), directory) if one.exists(file)), None)
+    place = next((one for one in (directory.sub(spec.folder or spec.plural), directory) if one.exists(file)), None)
     if place is None:
         return None
     doc = get_mlflow(place.read_json(file))

@@ -18,11 +18,17 @@ BELOW = {
     "model_version": {"model", "run", "logged_model", "common", "client"},
     "prompt": {"model", "run", "logged_model", "common", "client"},
     "scorer": {"common", "client"},
-    "bulk": {"verify", "scorer", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
+    "webhook": {"common", "client"},
+    "gateway": {"common", "client"},
+    "mcp_server": {"common", "client"},
+    "bulk": {
+        "verify", "scorer", "webhook", "gateway", "mcp_server",
+        "prompt", "model", "experiment", "run", "logged_model", "common", "client",
+    },
     "verify": {"common", "client"},
     "tools": {"model", "run", "logged_model", "common", "client"},
     "copy": {
-        "bulk", "verify", "scorer",
+        "bulk", "verify", "scorer", "webhook", "gateway", "mcp_server",
         "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
     },  # fmt: skip
 }
