@@ -334,8 +334,8 @@ def take_guardrail(tracking: Tracking, guardrail_id: str, endpoint: str) -> None
 def read_bindings(tracking: Tracking) -> Iterator[Json]:
     """Yield what is bound to endpoints. A server makes those of scorers itself when it gets the scorer.
 
-    :return: ``endpoint`` (a name), ``resource_type``, ``resource_id``, and for a scorer its ``experiment_id`` and
-        ``scorer`` (a name); a scorer that is not there any more has neither.
+    :return: ``binding_id`` (made up, as none has one), ``endpoint`` (a name), ``resource_type``, ``resource_id``, and
+        for a scorer its ``experiment_id`` and ``scorer`` (a name); a scorer that is not there any more has neither.
     :raises NotFound: Without an error code: the server has no gateway.
     """
     found = _listed(tracking, "endpoints/bindings/list", "bindings")
@@ -345,14 +345,20 @@ def read_bindings(tracking: Tracking) -> Iterator[Json]:
         reply = tracking.rest.get(f"{API_3}/scorers/list")
         scorers = {one["scorer_id"]: one for one in reply.get("scorers") or ()}
     for one in sorted(found, key=lambda binding: (names.get(binding["endpoint_id"], ""), binding["resource_id"])):
-        scorer = scorers.get(one["resource_id"])
+        scorer, endpoint = scorers.get(one["resource_id"]), names.get(one["endpoint_id"], "")
         yield {
-            "endpoint": names.get(one["endpoint_id"], ""),
+            "binding_id": binding_id(endpoint, one["resource_type"], one["resource_id"]),
+            "endpoint": endpoint,
             "resource_type": one["resource_type"],
             "resource_id": one["resource_id"],
             "experiment_id": str(scorer["experiment_id"]) if scorer else None,
             "scorer": scorer["scorer_name"] if scorer else None,
         }
+
+
+def binding_id(endpoint: str, resource_type: str, resource_id: str) -> str:
+    """Return what names a binding."""
+    return f"{endpoint}/{resource_type}/{resource_id}"
 
 
 def create_binding(tracking: Tracking, endpoint: str, resource_type: str, resource_id: str) -> None:

@@ -47,6 +47,8 @@ class Kind(Protocol):
     :ivar name: Such as ``scorer``, for ledger and id map.
     :ivar plural: Such as ``scorers``: name of the file without ``.json``, of the list in it, and of the folder.
     :ivar loss: What ``--accept-loss`` calls it.
+
+    Kinds that share a folder have its name as ``folder``.
     """
 
     name: str
@@ -99,8 +101,19 @@ class Kind(Protocol):
 
 
 @runtime_checkable
+class LeavesToDo(Protocol):
+    """A kind of which something is to be done by hand once objects have been created."""
+
+    def to_do(self, made: Sequence[Json]) -> str:
+        """Return a sentence for the summary.
+
+        :param made: What was created.
+        """
+
+
+@runtime_checkable
 class SetByHand(Protocol):
-    """A kind of which REST neither tells nor keeps everything: secrets."""
+    """A kind of which something is to be set by hand, and it can be seen whether that has been done."""
 
     def by_hand(self, doc: Json, there: Optional[Json]) -> List[str]:
         """Return a sentence for each part that is to be set by hand and is not.
@@ -108,9 +121,6 @@ class SetByHand(Protocol):
         :param doc: In terms of the destination.
         :param there: As the destination has it; None if it was just created.
         """
-
-    def untold(self, doc: Json) -> List[str]:
-        """Return a sentence for each part of an object just created of which no server tells whether it is set."""
 
 
 class Copies:
@@ -268,6 +278,7 @@ class KindImporter:
         self._overwrite = options.get("on_destination_change") == "overwrite"
         self._by_id: Dict[str, Json] = {}
         self._by_key: Dict[str, List[str]] = {}
+        self._made: List[Json] = []
 
     def import_all(self, directory: ExportDir) -> None:
         """Import what a directory has, and record each object.
@@ -302,6 +313,8 @@ class KindImporter:
                 self._job.lost(kind.name, src_id, outcome.error, kind.loss, name=name)
             elif outcome.error is not None:
                 self._job.failed(kind.name, src_id, outcome.error, name=name)
+        if self._made and isinstance(kind, LeavesToDo):
+            self._job.ledger.note(kind.to_do(self._made))
 
     def _lose(self, given: Sequence[Json], reason: str) -> None:
         for src in given:
@@ -359,10 +372,8 @@ class KindImporter:
         # if we are killed before it is whole, a repeat knows that the half of it is ours
         self._id_map.announce(self._kind.name, _SCOPE, src_id, "", base=None, begun=["all"])
         dst_id = self._kind.create(self._tracking, given.doc)
+        self._made.append(given.doc)
         self._id_map.record(self._kind.name, _SCOPE, src_id, dst_id, base=_state(self._kind, given.doc))
-        if isinstance(self._kind, SetByHand):
-            for text in self._kind.untold(given.doc):
-                self._job.ledger.note(f"{_words(self._kind.name)} {self._kind.title(given.src)}: {text}")
         self._record(given, "copied", dst_id)
 
     def _bring_up_to_date(self, given: _Given, there: Json, entry: Optional[Json]) -> None:
@@ -372,6 +383,8 @@ class KindImporter:
         wanted, now = (_without(_state(kind, doc), unsaid) for doc in (given.doc, there))
         base = _without(before, unsaid) if before is not None else None
         unfinished = bool((entry or {}).get("begun"))
+        if unfinished and base is None:
+            self._made.append(given.doc)  # by an import that was cut off
         todo = plan(wanted, now, base, self._overwrite, unfinished)
         had_todo = not todo.empty
         if had_todo and not self._job.dry_run:

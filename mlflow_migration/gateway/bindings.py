@@ -25,8 +25,8 @@ class GatewayBindings(Definition):
         return gateway.read_bindings(tracking)
 
     def id_of(self, doc: Json) -> str:
-        """Return endpoint and resource: a binding has no other id."""
-        return f"{doc['endpoint']}/{doc['resource_type']}/{doc['resource_id']}"
+        """Return its id."""
+        return str(doc["binding_id"])
 
     def title(self, doc: Json) -> str:
         """Return what is bound to which endpoint."""
@@ -55,7 +55,7 @@ class GatewayBindings(Definition):
             raise BadDirectory(f"its scorer '{doc['scorer']}' is not at the destination; import that first")
         scorer_id = str(versions[0]["scorer_id"])
         gateway.create_binding(tracking, str(doc["endpoint"]), gateway.SCORER, scorer_id)
-        return self.id_of({**doc, "resource_id": scorer_id})
+        return gateway.binding_id(str(doc["endpoint"]), gateway.SCORER, scorer_id)
 
     def change(self, tracking: Tracking, there: Json, doc: Json, todo: Plan) -> None:
         """Do nothing: it is there."""

@@ -46,7 +46,3 @@ class GatewaySecrets(Definition):
         if not doc["fields"] or (there or {}).get("fields"):
             return []
         return [f"no server tells its value: set it by hand ({', '.join(doc['fields'])})"]
-
-    def untold(self, doc: Json) -> List[str]:
-        """Return none: a server tells whether it has a value."""
-        return []

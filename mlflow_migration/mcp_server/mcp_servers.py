@@ -116,10 +116,6 @@ class McpServers:
         ]
         return [f"{url} has a user or password, which are not exported: set it by hand" for url in lacking]
 
-    def untold(self, doc: Json) -> List[str]:
-        """Return none."""
-        return []
-
 
 def _tags(doc: Json) -> Dict[str, Tuple[Optional[str], str, str]]:
     """Return version (None for the server), key and value of all tags by their names in the state."""

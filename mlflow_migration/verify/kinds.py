@@ -30,8 +30,6 @@ from mlflow_migration.verify.report import Report
 
 Json = Dict[str, Any]
 
-_HELD_BACK = "held back without --activate"
-
 
 @dataclass(frozen=True)
 class Spec:
@@ -40,15 +38,16 @@ class Spec:
     :param kind: Its name in the report.
     :param plural: Name of its file and of the list in it.
     :param read: Yields all objects of a server.
-    :param named: Fields that together name an object among those of its server: paths such as ``experiment_id``.
+    :param named: Fields that together name an object among those of its server: paths such as ``experiment_id``, which
+        is the first if the object belongs to the experiment.
     :param ignored: Paths of what no destination can have; those of parts of a list leave its indexes out.
     :param experiments: Paths of ids of experiments.
     :param runs: Paths of ids of runs.
     :param held_back: Paths of what only arrives with ``--activate``: that the destination has none is no difference.
     :param switched_off: Likewise: values by paths that the destination may have instead.
-    :param optional: The whole object only arrives with ``--activate``.
-    :param id: Field with the id at the source, as the ledger has it; default the title.
-    :param folder: That of the file in the export of a server, if it is not named as the file is.
+    :param id: Path of what the ledger calls its id at the source; empty if that is its title.
+    :param folder: That of its file, if it shares one with other kinds.
+    :param left_out: Says why the destination need not have an object; None if it has to.
     """
 
     kind: str
@@ -60,9 +59,13 @@ class Spec:
     runs: Sequence[str] = ()
     held_back: Sequence[str] = ()
     switched_off: Mapping[str, str] = field(default_factory=dict)
-    optional: bool = False
     id: str = ""
     folder: str = ""
+    left_out: Callable[[Json], Optional[str]] = lambda doc: None
+
+
+def _is_held_back(doc: Json) -> Optional[str]:
+    return "held back without --activate"
 
 
 SPECS: Sequence[Spec] = (
@@ -93,12 +96,12 @@ SPECS: Sequence[Spec] = (
     ),
     Spec(
         "gateway_binding", "gateway_bindings", read_bindings, ("endpoint", "resource_type", "experiment_id", "scorer"),
-        ignored=("resource_id",), folder="gateway",
+        ignored=("binding_id", "resource_id"), id="binding_id", folder="gateway",
     ),
     Spec(
         "gateway_budget", "gateway_budgets", read_budgets,
         ("target_scope", "endpoint", "user", "budget_unit", "duration.unit", "duration.value"),
-        ignored=("budget_policy_id",), optional=True, id="budget_policy_id", folder="gateway",
+        ignored=("budget_policy_id",), left_out=_is_held_back, id="budget_policy_id", folder="gateway",
     ),
     Spec("mcp_server", "mcp_servers", read_mcp_servers, ("name",)),
 )  # fmt: skip
@@ -134,10 +137,7 @@ class KindsVerifier:
             thing = Thing(spec.kind, str(doc.get(spec.id) or title(spec, doc)), title(spec, doc))
             found = [index for index, dst in left.items() if self._is_copy(spec, src, dst, names)]
             if not found:
-                if spec.optional:
-                    self.report.leave_out(spec.kind, _HELD_BACK)
-                else:
-                    self.report.missing(thing)
+                self._missing(spec, thing, doc)
                 continue
             # of several with one name, the one that differs least
             ranked = sorted((len(self._differences(spec, src, left[index], names)), index) for index in found)
@@ -145,10 +145,17 @@ class KindsVerifier:
             differences = [] if self.depth == "counts" else self._differences(spec, src, dst, names)
             self.report.compared(thing, title(spec, theirs[ranked[0][1]]), differences, ())
         for index, dst in left.items():
-            if str(dst.get("experiment_id")) not in self.scopes or "experiment_id" not in spec.named:
+            if str(dst.get("experiment_id")) not in self.scopes or spec.named[0] != "experiment_id":
                 continue  # what belongs to no experiment may be anybody's
             dst_id = title(spec, theirs[index])
             self.report.record(spec.kind, "extra", dst_id=dst_id, reason="the source has none that it is a copy of")
+
+    def _missing(self, spec: Spec, thing: Thing, doc: Json) -> None:
+        why = spec.left_out(doc)
+        if why is None:
+            self.report.missing(thing)
+        else:
+            self.report.leave_out(spec.kind, why)
 
     def _is_copy(self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]) -> bool:
         return all(self._same(spec, name, src.get(name), dst.get(name), names) for name in spec.named)
@@ -206,8 +213,7 @@ def _is_below(path: str, parent: str) -> bool:
 
 def title(spec: Spec, doc: Json) -> str:
     """Return what a reader calls an object."""
-    fields = flat(spec, doc)
-    return "/".join(str(fields[name]) for name in spec.named if name in fields) or json.dumps(doc)[:40]
+    return "/".join(str(doc[name]) for name in spec.named if doc.get(name) is not None) or json.dumps(doc)[:40]
 
 
 def read_server(spec: Spec, tracking: Tracking) -> Optional[List[Json]]:

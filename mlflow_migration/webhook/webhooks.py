@@ -74,9 +74,10 @@ class Webhooks:
             return []
         return ["its address has a user or password at the source, which are not exported: set the address by hand"]
 
-    def untold(self, doc: Json) -> List[str]:
-        """Tell of the secret."""
-        return ["no server tells the secret with which it signs: if it has one, set it by hand"]
+    def to_do(self, made: Sequence[Json]) -> str:
+        """Tell of the secrets."""
+        names = ", ".join(sorted({self.title(doc) for doc in made}))
+        return f"No server tells the secrets with which webhooks sign. Where there is one, set it by hand: {names}"
 
 
 WEBHOOKS = Webhooks()

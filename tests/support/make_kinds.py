@@ -24,6 +24,7 @@ class Kind(NamedTuple):
     :param more: What else the scripts move: how many by kind.
     :param options: Of the import: what is not kept without.
     :param by_hand: Sets by hand at the destination what no server tells.
+    :param change: Changes something of each kind that can be changed.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Kind(NamedTuple):
     more: Mapping[str, int] = {}
     options: Sequence[str] = ()
     by_hand: Optional[Callable[[Rest], None]] = None
+    change: Optional[Callable[[Rest], None]] = None
 
 
 def names_of_experiments(rest: Rest) -> Dict[str, str]:
@@ -90,6 +92,15 @@ def webhooks(rest: Rest, names: Dict[str, str]) -> List[Json]:
     for one in found:
         one["events"].sort(key=lambda event: event["entity"])
     return sorted(found, key=lambda one: one["url"])
+
+
+def change_webhooks(rest: Rest) -> None:
+    """Change all that a webhook has."""
+    fields: Json = {"name": "renamed", "url": "http://127.0.0.1:9/new", "description": "", "status": "DISABLED"}
+    events = [{"entity": "PROMPT", "action": "CREATED"}]
+    for one in rest.get("webhooks")["webhooks"]:
+        if one["name"] != "off":
+            rest.patch(f"webhooks/{one['webhook_id']}", {"events": events, **(fields if "?" not in one["url"] else {})})
 
 
 SECRETS = {"provider-key": "sk-first-1234567890", "other-key": "sk-second-1234567890"}
@@ -181,6 +192,36 @@ def set_secrets(rest: Rest) -> None:
         rest.post(f"{V3}/gateway/secrets/update", body)
 
 
+def change_gateway(rest: Rest) -> None:
+    """Change what can be changed of each kind of definition."""
+    path = f"{V3}/gateway"
+    for secret in rest.get(f"{path}/secrets/list")["secrets"]:
+        body = {"secret_id": secret["secret_id"], "auth_config": {"auth_mode": "other", "region": "here"}}
+        rest.post(f"{path}/secrets/update", body)
+    ids = {}
+    for one in rest.get(f"{path}/model-definitions/list")["model_definitions"]:
+        ids[one["name"]] = one["model_definition_id"]
+        body = {"model_definition_id": one["model_definition_id"], "model_name": f"{one['model_name']}-mini"}
+        rest.post(f"{path}/model-definitions/update", body)
+    called = {one["name"]: one["endpoint_id"] for one in rest.get(f"{path}/endpoints/list")["endpoints"]}
+    configs = [{"model_definition_id": of_id, "linkage_type": "PRIMARY", "weight": 0.5} for of_id in ids.values()]
+    body = {"fallback_config": {"strategy": "SEQUENTIAL", "max_attempts": 7}, "model_configs": configs}
+    rest.post(f"{path}/endpoints/update", {"endpoint_id": called["chat"], **body})
+    rest.post(f"{path}/endpoints/set-tag", {"endpoint_id": called["chat"], "key": "team", "value": "ads"})
+    rest.call("DELETE", f"{path}/endpoints/delete-tag", json={"endpoint_id": called["chat"], "key": "empty"})
+    rest.post(f"{path}/endpoints/update", {"endpoint_id": called["plain"], "name": "plainer"})
+    for number, one in enumerate(rest.get(f"{path}/guardrails/list")["guardrails"]):
+        body = {"guardrail_id": one["guardrail_id"], "endpoint_id": called["chat"]}
+        if number:
+            rest.patch(f"{path}/guardrails/update-config", {**body, "execution_order": 9})
+        else:
+            rest.call("DELETE", f"{path}/guardrails/remove-from-endpoint", json=body)
+            rest.post(f"{path}/guardrails/add-to-endpoint", {**body, "endpoint_id": called["plain"]})
+    for one in rest.get(f"{path}/budgets/list")["budget_policies"]:
+        body = {"budget_policy_id": one["budget_policy_id"], "budget_amount": 77.25, "budget_action": "ALERT"}
+        rest.post(f"{path}/budgets/update", body)
+
+
 def make_mcp_servers(rest: Rest, experiment_id: str) -> None:
     """Make a server with everything, and one with nothing."""
     path = f"{V3}/mcp-servers"
@@ -203,6 +244,25 @@ def make_mcp_servers(rest: Rest, experiment_id: str) -> None:
         rest.post(f"{own}/endpoints", {"url": "https://weather.example.com/mcp", **target})
 
 
+def change_mcp_servers(rest: Rest) -> None:
+    """Change all that can be changed of an MCP server and its versions, and add a version."""
+    name = "com.example/weather"
+    own = f"{V3}/mcp-servers/{name}"
+    rest.patch(f"{V3}/mcp-servers/org.example/empty", {"display_name": "Now with a name", "description": ""})
+    rest.patch(own, {"display_name": None, "description": "Of the server itself"})
+    rest.patch(f"{own}/versions/1.1.0-rc.1", {"tools": [{"name": "now"}], "connect_options": {}})
+    rest.patch(f"{own}/versions/1.0.0", {"status": "draft"})
+    rest.patch(f"{own}/versions/0.9.0%2Bold", {"status": "active"})
+    rest.post(f"{own}/versions", {"server_json": {"name": name, "version": "2.0.0"}, "status": "active"})
+    rest.call("DELETE", f"{own}/tags/team%2Fa")
+    rest.post(f"{own}/versions/1.0.0/tags", {"key": "checked", "value": "no"})
+    for endpoint in rest.get(own)["access_endpoints"]:
+        if endpoint["server_version"]:
+            rest.call("DELETE", f"{own}/endpoints/{endpoint['id']}")
+    rest.post(f"{own}/endpoints", {"url": "https://weather.example.com/new", "server_alias": "latest"})
+    rest.post(f"{own}/aliases", {"alias": "production", "version": "2.0.0"})
+
+
 def mcp_servers(rest: Rest, names: Dict[str, str]) -> List[Json]:
     """Return all MCP servers."""
     found: List[Json] = []
@@ -219,7 +279,7 @@ def mcp_servers(rest: Rest, names: Dict[str, str]) -> List[Json]:
 
 KINDS: List[Kind] = [
     Kind("scorer", "scorers", 2, make_scorers, scorers),
-    Kind("webhook", "webhooks", 3, make_webhooks, webhooks, options=("--activate",)),
+    Kind("webhook", "webhooks", 3, make_webhooks, webhooks, options=("--activate",), change=change_webhooks),
     Kind(
         "gateway_endpoint", "gateway", 2, make_gateway, gateway,
         {
@@ -228,6 +288,7 @@ KINDS: List[Kind] = [
         },
         ("--activate", "--accept-loss", "secrets"),
         set_secrets,
+        change_gateway,
     ),
-    Kind("mcp_server", "mcp-servers", 2, make_mcp_servers, mcp_servers),
+    Kind("mcp_server", "mcp-servers", 2, make_mcp_servers, mcp_servers, change=change_mcp_servers),
 ]  # fmt: skip

@@ -311,6 +311,9 @@ def arguments(server, tmp_path, monkeypatch):
         (place / "logged_model.json").write_text(json.dumps({"mlflow": {"model_id": "m-1", "name": "m"}}))
     listed = {"experiments": [{"id": "7", "name": "there", "logged_models": ["m-1"]}]}
     (tmp_path / "logged" / "logged_models.json").write_text(json.dumps({"mlflow": listed}))
+    for folder, kind in (("webhooks", "webhooks"), ("gateway", "gateway_secrets"), ("mcp_servers", "mcp_servers")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{kind}.json").write_text(json.dumps({"mlflow": {kind: []}}))
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "ledger.jsonl").write_text('{"event":"start","command":"c"}\n')
     one = ["--tracking-uri", server.uri]
@@ -352,6 +355,11 @@ def arguments(server, tmp_path, monkeypatch):
         "import-prompt": [[*one, "--input-dir", tmp_path / "prompts" / "prompt_v2", "--dry-run"]],
         "export-prompts": [[*one, "--prompts", "all", "--output-dir", tmp_path / "out"]],
         "import-prompts": [[*one, "--input-dir", tmp_path / "prompts", "--dry-run"]],
+        **{
+            f"{verb}-{group}": [[*one, f"--{way}-dir", tmp_path / group.replace("-", "_"), *more]]
+            for group in ("webhooks", "gateway", "mcp-servers")
+            for verb, way, more in (("export", "output", ["--dry-run"]), ("import", "input", []))
+        },
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [
