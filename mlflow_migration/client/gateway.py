@@ -16,6 +16,7 @@ Json = Dict[str, Any]
 
 _GATEWAY = f"{API_3}/gateway"
 _PAGE = 1000
+_NONE = "RESOURCE_DOES_NOT_EXIST"
 SCORER = "scorer"
 """The only type of resource that is bound to endpoints so far."""
 
@@ -44,7 +45,7 @@ def _id(found: Iterator[Json], name: str, what: Tuple[str, str, str]) -> str:
     """Return the id of what has a name; `what` is the field of the name, that of the id, and a word for it."""
     there = next((one for one in found if one[what[0]] == name), None)
     if there is None:
-        raise NotFound(f"its {what[2]} '{name}' is not at the destination", http_status_code=404, error_code="NONE")
+        raise NotFound(f"its {what[2]} '{name}' is not at the destination", http_status_code=404, error_code=_NONE)
     return str(there[what[1]])
 
 
@@ -208,16 +209,22 @@ def _body(tracking: Tracking, endpoint: Json) -> Json:
     for model in endpoint["models"]:
         if model["model"] not in ids:
             reason = f"its model definition '{model['model']}' is not at the destination"
-            raise NotFound(reason, http_status_code=404, error_code="NONE")
+            raise NotFound(reason, http_status_code=404, error_code=_NONE)
         config = {key: value for key, value in model.items() if key != "model" and value is not None}
         configs.append({**config, "model_definition_id": ids[model["model"]]})
     body = {key: endpoint[key] for key in ("routing_strategy", "fallback_config", "experiment_id", "usage_tracking")}
     return {"model_configs": configs, **{key: value for key, value in body.items() if value is not None}}
 
 
-def update_endpoint(tracking: Tracking, of_id: str, endpoint: Json) -> None:
-    """Bring all of an endpoint but its tags up to date; as :func:`create_endpoint` else."""
+def update_endpoint(tracking: Tracking, of_id: str, endpoint: Json, with_models: bool) -> None:
+    """Bring all of an endpoint but its tags up to date; as :func:`create_endpoint` else.
+
+    :param with_models: Its models or its fallback change: a server takes both or none.
+    """
     body = {"endpoint_id": of_id, "name": endpoint["name"], **_body(tracking, endpoint)}
+    if not with_models:
+        del body["model_configs"]
+        body.pop("fallback_config", None)
     tracking.rest.post(f"{_GATEWAY}/endpoints/update", body)
 
 

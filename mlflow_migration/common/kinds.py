@@ -309,7 +309,7 @@ class KindImporter:
         # one after the other: some are made from others, numbers follow the order, and there are few
         for outcome in self._job.executor.imap(lambda src: self._import(src, copies), given, window=1):
             src_id, name = self._id(outcome.item), self._title(outcome.item)
-            if isinstance(outcome.error, BadDirectory):
+            if isinstance(outcome.error, (BadDirectory, NotFound)):  # what it names is not there
                 self._job.lost(kind.name, src_id, outcome.error, kind.loss, name=name)
             elif outcome.error is not None:
                 self._job.failed(kind.name, src_id, outcome.error, name=name)

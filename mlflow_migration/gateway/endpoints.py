@@ -13,7 +13,8 @@ from mlflow_migration.gateway.definition import Definition
 
 Json = Dict[str, Any]
 
-_FIELDS = ("name", "routing_strategy", "fallback_config", "experiment_id", "models")
+_FIELDS = ("name", "routing_strategy", "experiment_id", "models")
+_EMPTIED = ("fallback_config", "usage_tracking")  # an update may leave nothing of these
 
 
 class GatewayEndpoints(Definition):
@@ -39,7 +40,7 @@ class GatewayEndpoints(Definition):
     def state(self, doc: Json) -> Dict[str, Any]:
         """Return all that can be changed."""
         tags = {f"tag:{key}": [value] for key, value in doc["tags"].items()}
-        return {**{name: doc[name] for name in _FIELDS}, "usage_tracking": [doc["usage_tracking"]], **tags}
+        return {**{name: doc[name] for name in _FIELDS}, **{name: [doc[name]] for name in _EMPTIED}, **tags}
 
     def create(self, tracking: Tracking, doc: Json) -> str:
         """Create it, then set its tags."""
@@ -53,7 +54,8 @@ class GatewayEndpoints(Definition):
         fields = {name: doc[name] for name in todo.write if not name.startswith("tag:")}
         endpoint_id = self.id_of(there)
         if fields:
-            gateway.update_endpoint(tracking, endpoint_id, {**there, **fields})
+            with_models = not fields.keys().isdisjoint(("models", "fallback_config"))
+            gateway.update_endpoint(tracking, endpoint_id, {**there, **fields}, with_models)
         for name in (*todo.write, *todo.drop):
             if name.startswith("tag:"):
                 value = doc["tags"].get(name[4:]) if name in todo.write else None
