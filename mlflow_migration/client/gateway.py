@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from mlflow_migration.client.errors import NotFound
+from mlflow_migration.client.errors import NotFound, Refused
 from mlflow_migration.client.rest_client import paged
 from mlflow_migration.client.tracking import API_3, Tracking
 from mlflow_migration.client.webhooks import without_user_info
@@ -16,6 +16,7 @@ Json = Dict[str, Any]
 
 _GATEWAY = f"{API_3}/gateway"
 _PAGE = 1000
+_SWITCHED_OFF = 501
 _NONE = "RESOURCE_DOES_NOT_EXIST"
 SCORER = "scorer"
 """The only type of resource that is bound to endpoints so far."""
@@ -26,7 +27,13 @@ def _get(tracking: Tracking, path: str, params: Any = None) -> Json:
 
     :raises NotFound: Without an error code: the server has no gateway, or it is switched off.
     """
-    return tracking.ask_database(f"{_GATEWAY}/{path}", params)
+    tracking.need_database()
+    try:
+        return tracking.rest.get(f"{_GATEWAY}/{path}", params)
+    except Refused as ex:
+        if ex.http_status_code == _SWITCHED_OFF:
+            raise NotFound(ex.message, http_status_code=404) from ex
+        raise
 
 
 def _pages(tracking: Tracking, path: str, field: str) -> Iterator[Json]:

@@ -24,7 +24,7 @@ def _of(name: str, *parts: str) -> str:
 
 def _pages(tracking: Tracking, path: str, field: str) -> Iterator[Json]:
     def page(token: Optional[str]) -> Json:
-        return tracking.ask_database(path, {"max_results": _PAGE, **({"page_token": token} if token else {})})
+        return tracking.rest.get(path, {"max_results": _PAGE, **({"page_token": token} if token else {})})
 
     for found in paged(page, field):
         yield from found
@@ -40,6 +40,7 @@ def read_mcp_servers(tracking: Tracking) -> Iterator[Json]:
         ``server_alias``).
     :raises NotFound: Without an error code: the server has no such route.
     """
+    tracking.need_database()
     for server in _pages(tracking, _SERVERS, "mcp_servers"):
         name = str(server["name"])
         versions = [_version(one) for one in _pages(tracking, _of(name, "versions"), "mcp_server_versions")]

@@ -116,23 +116,16 @@ class RestClient:
 
     # -- JSON ---------------------------------------------------------------------------------------------------
 
-    def get(
-        self,
-        path: str,
-        params: Optional[Params] = None,
-        timeout: Optional[float] = None,
-        retries: Optional[int] = None,
-    ) -> Dict[str, Any]:
+    def get(self, path: str, params: Optional[Params] = None, timeout: Optional[float] = None) -> Dict[str, Any]:
         """GET a JSON document.
 
         :param path: Path of the endpoint, starting with ``/``.
         :param params: Query parameters; a list value is repeated.
         :param timeout: Seconds to wait for the reply, if other than usual.
-        :param retries: How often it is repeated at most, if other than usual.
         :raises Refused: The server answered 4xx.
         :raises Unavailable: It did not answer, or with 5xx or 429, however often it was asked.
         """
-        return self._json(self.request("GET", path, params=params, timeout=timeout, retries=retries))
+        return self._json(self.request("GET", path, params=params, timeout=timeout))
 
     def search(self, path: str, body: Any) -> Dict[str, Any]:
         """POST a search: it changes nothing, so it may be repeated like a GET. Raises as :meth:`get`."""

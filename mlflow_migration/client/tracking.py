@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from mlflow_migration.client.errors import BadInput, NotFound, Refused, Unauthorized, Unavailable
 from mlflow_migration.client.json_stream import items
-from mlflow_migration.client.rest_client import Params, RestClient, paged
+from mlflow_migration.client.rest_client import RestClient, paged
 
 Json = Dict[str, Any]
 
@@ -44,7 +44,6 @@ _CHUNK = 10_000  # points handed on at a time
 _SLOW = 900.0  # seconds: a server that gives histories only whole may work long on millions of points
 _RUNS_PAGE = 500
 _RACES = 5
-_BROKEN_ROUTE, _NOT_IMPLEMENTED = 500, 501
 _BREAKS = 5  # attempts to read a reply that breaks off
 # what SQLite, PostgreSQL, MySQL and SQL Server say when two requests make the same row
 _UNIQUE = re.compile(r"IntegrityError|UniqueViolation|UNIQUE constraint|duplicate (key|entry)", re.IGNORECASE)
@@ -70,6 +69,7 @@ class Tracking:
         """What names the server, and a workspace other than the default one, in files that outlive a command."""
         if self.workspace not in ("", DEFAULT_WORKSPACE):
             self.identity = f"{self.identity}#{self.workspace}"
+        self._in_files: Optional[bool] = None
         self.is_private = False
         """Whether it is a server of our own in front of a local store."""
         self.artifact_folder: Optional[str] = None
@@ -107,28 +107,19 @@ class Tracking:
         except Refused:
             return ""
 
-    def ask_database(self, path: str, params: Optional[Params] = None) -> Json:
-        """GET what only a database holds: a server with a file store has the routes, and fails.
+    def need_database(self) -> None:
+        """Do nothing, unless the server keeps its data in files: then it has newer routes, and fails in them.
 
-        :raises NotFound: Without an error code: the server has no such route, a file store behind it, or it is told
-            not to answer.
+        :raises NotFound: It does; without an error code, as where it had no such routes.
         """
-        try:
-            return self.rest.get(path, params, retries=0)
-        except Refused as ex:
-            if ex.http_status_code == _NOT_IMPLEMENTED:
-                raise NotFound(ex.message, http_status_code=404) from ex
-            raise
-        except Unavailable as ex:
-            if ex.http_status_code == _BROKEN_ROUTE and self._keeps_files():
-                raise NotFound(ex.message, http_status_code=404) from ex
-        return self.rest.get(path, params)
-
-    def _keeps_files(self) -> bool:
-        try:
-            return self.rest.get(f"{API_3}/server-info").get("store_type") == "FileStore"
-        except NotFound:
-            return False  # too old to tell
+        if self._in_files is None:
+            try:
+                info = self.rest.get(f"{API_3}/server-info")
+            except NotFound:
+                info = {}
+            self._in_files = info.get("store_type") == "FileStore"
+        if self._in_files:
+            raise NotFound(f"{self.uri} keeps its data in files, without a database", http_status_code=404)
 
     # -- workspaces ---------------------------------------------------------------------------------------------
     #

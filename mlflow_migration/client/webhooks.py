@@ -25,8 +25,9 @@ def read_webhooks(tracking: Tracking) -> Iterator[Json]:
 
     def page(token: Optional[str]) -> Json:
         params: Json = {"max_results": _PAGE, **({"page_token": token} if token else {})}
-        return tracking.ask_database(_WEBHOOKS, params)
+        return tracking.rest.get(_WEBHOOKS, params)
 
+    tracking.need_database()
     for found in paged(page, "webhooks"):
         for webhook in found:
             url, has_password = without_user_info(str(webhook["url"]))

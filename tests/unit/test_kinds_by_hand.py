@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from mlflow_migration.client.errors import BadDirectory, NotFound
+from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
@@ -176,32 +176,3 @@ def test_kinds_of_a_group_share_a_folder():
     assert {folder_of(kind) for kind in GATEWAY} == {"gateway"}
     assert len({kind.plural for kind in GATEWAY}) == len(GATEWAY)
     assert folder_of(SCORERS) == "scorers"
-
-
-def test_a_file_store_is_told_from_a_broken_server(monkeypatch):
-    from mlflow_migration.client.errors import Refused, Unavailable
-    from mlflow_migration.client.tracking import Tracking
-
-    class Rest:
-        def __init__(self, store, error):
-            self.store, self.error, self.asked = store, error, []
-
-        def get(self, path, params=None, retries=None):
-            self.asked.append((path, retries))
-            if path.endswith("server-info"):
-                return {"store_type": self.store}
-            raise self.error
-
-    def ask(store, error):
-        tracking = Tracking.__new__(Tracking)
-        tracking.rest = Rest(store, error)
-        with pytest.raises(type(error) if store == "SqlStore" else NotFound) as caught:
-            tracking.ask_database("/secrets")
-        return caught.value, tracking.rest.asked
-
-    broken = Unavailable("500", http_status_code=500)
-    assert ask("FileStore", broken)[0].error_code == ""
-    # with a database it is asked again, as often as anything
-    assert ask("SqlStore", broken)[1] == [("/secrets", 0), ("/api/3.0/mlflow/server-info", None), ("/secrets", None)]
-    off = Refused("501", http_status_code=501, error_code="NOT_IMPLEMENTED")
-    assert ask("FileStore", off)[0].error_code == ""
