@@ -8,13 +8,18 @@ from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.kinds import COMING, Kind, export_kind, file_of, import_kind
+from mlflow_migration.common.kinds import COMING, Kind, export_kind, file_of, folder_of, import_kind
+from mlflow_migration.gateway.kinds import AFTER_SCORERS, ENDPOINTS
 from mlflow_migration.issue.issues import ISSUES
 from mlflow_migration.label_schema.label_schemas import LABEL_SCHEMAS
+from mlflow_migration.mcp_server.mcp_servers import MCP_SERVERS
 from mlflow_migration.review_queue.review_queues import REVIEW_QUEUES
 from mlflow_migration.scorer.scorers import SCORERS
+from mlflow_migration.webhook.webhooks import WEBHOOKS
 
-KINDS: Sequence[Kind] = (SCORERS, ISSUES, LABEL_SCHEMAS, REVIEW_QUEUES)
+KINDS: Sequence[Kind] = (
+    *ENDPOINTS, SCORERS, *AFTER_SCORERS, ISSUES, LABEL_SCHEMAS, REVIEW_QUEUES, WEBHOOKS, MCP_SERVERS,
+)  # fmt: skip
 
 
 def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
@@ -24,7 +29,7 @@ def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str
     :param script: Name of the command, for the files.
     """
     for outcome in job.executor.imap(
-        lambda kind: export_kind(kind, tracking, job, directory.sub(kind.plural), script), KINDS
+        lambda kind: export_kind(kind, tracking, job, directory.sub(folder_of(kind)), script), KINDS
     ):
         if outcome.error is not None:
             job.failed(outcome.item.name, None, outcome.error)
@@ -32,7 +37,7 @@ def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str
 
 def has_kinds(directory: ExportDir) -> bool:
     """Tell whether an export has objects of any of these kinds."""
-    return any(directory.sub(kind.plural).exists(file_of(kind)) for kind in KINDS)
+    return any(directory.sub(folder_of(kind)).exists(file_of(kind)) for kind in KINDS)
 
 
 def import_kinds(
@@ -46,10 +51,10 @@ def import_kinds(
     options = {**options, COMING: job.dry_run}
 
     def load(kind: Kind) -> None:
-        import_kind(kind, tracking, job, directory.sub(kind.plural), options, id_map)
+        import_kind(kind, tracking, job, directory.sub(folder_of(kind)), options, id_map)
 
     for kind in KINDS:
-        if not directory.sub(kind.plural).exists(file_of(kind)):
+        if not directory.sub(folder_of(kind)).exists(file_of(kind)):
             continue
         job.ledger.phase(f"importing {kind.plural.replace('_', ' ')}")
         done = job.executor.gather(load, [kind])[0]

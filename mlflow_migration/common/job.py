@@ -37,12 +37,12 @@ class Job:
         if self.fail_fast:
             self.executor.stop("--fail-fast")
 
-    def lost(self, kind: str, src_id: str, ex: BaseException, loss: str) -> None:
+    def lost(self, kind: str, src_id: str, ex: BaseException, loss: str, **details: Any) -> None:
         """Record a part of an object that could not be moved, unless the user accepts this kind of loss.
 
         :param loss: One of options.LOSS_KINDS.
         """
         if self.ledger.accepts(loss):
-            self.ledger.record(kind, "skipped", src_id, reason=f"--accept-loss {loss}: {describe(ex)}")
+            self.ledger.record(kind, "skipped", src_id, reason=f"--accept-loss {loss}: {describe(ex)}", **details)
         else:
-            self.failed(kind, src_id, ex)
+            self.failed(kind, src_id, ex, **details)

@@ -5,7 +5,20 @@ All objects of a kind lie in one file, ``<plural>.json``. What is particular to 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    runtime_checkable,
+)
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound, Unauthorized, describe
 from mlflow_migration.client.tracking import Tracking
@@ -23,6 +36,8 @@ Json = Dict[str, Any]
 COMING = "coming"
 """Name of the option that says that a dry run is one of everything; see :class:`Copies`."""
 
+SECRETS = "secrets"
+"""What ``--accept-loss`` calls what no server tells and nobody has set by hand yet."""
 _SCOPE = ""  # of ids in the id map: these objects are the server's, not an experiment's
 
 
@@ -35,6 +50,8 @@ class Kind(Protocol):
     :ivar name: Such as ``scorer``, for ledger and id map.
     :ivar plural: Such as ``scorers``: name of the file without ``.json``, of the list in it, and of the folder.
     :ivar loss: What ``--accept-loss`` calls it.
+
+    Kinds that share a folder have its name as ``folder``.
     """
 
     name: str
@@ -62,6 +79,9 @@ class Kind(Protocol):
     def translated(self, doc: Json, copies: "Copies") -> Tuple[Json, List[str]]:
         """Return the object in terms of the destination, and a sentence for each part that the destination can't have.
 
+        The object may get these besides: ``unsaid``, names of fields that are written when it is created and left
+        alone later; ``held_back``, why it is not created if there is none.
+
         :raises BadDirectory: It can't be had at all, such as without its experiment.
         """
 
@@ -80,6 +100,29 @@ class Kind(Protocol):
         :param there: As the destination has it.
         :param doc: As it is to be.
         :param todo: Names of the fields that are to be written or dropped; what can't be done is moved to `differs`.
+        """
+
+
+@runtime_checkable
+class LeavesToDo(Protocol):
+    """A kind of which something is to be done by hand once objects have been created."""
+
+    def to_do(self, made: Sequence[Json]) -> str:
+        """Return a sentence for the summary.
+
+        :param made: What was created.
+        """
+
+
+@runtime_checkable
+class SetByHand(Protocol):
+    """A kind of which something is to be set by hand, and it can be seen whether that has been done."""
+
+    def by_hand(self, doc: Json, there: Optional[Json]) -> List[str]:
+        """Return a sentence for each part that is to be set by hand and is not.
+
+        :param doc: In terms of the destination.
+        :param there: As the destination has it; None if it was just created.
         """
 
 
@@ -187,6 +230,11 @@ def file_of(kind: Kind) -> str:
     return f"{kind.plural}.json"
 
 
+def folder_of(kind: Kind) -> str:
+    """Return the folder of a kind's file in the export of a server: its own, or its ``folder`` if it shares one."""
+    return str(getattr(kind, "folder", kind.plural))
+
+
 def _known(found: Mapping[str, Any]) -> Json:
     return {object_id: about for object_id, about in found.items() if about}
 
@@ -248,6 +296,7 @@ class KindImporter:
         self._overwrite = options.get("on_destination_change") == "overwrite"
         self._by_id: Dict[str, Json] = {}
         self._by_key: Dict[str, List[str]] = {}
+        self._made: List[Json] = []
 
     def import_all(self, directory: ExportDir) -> None:
         """Import what a directory has, and record each object.
@@ -277,8 +326,13 @@ class KindImporter:
         copies = Copies(self._tracking, self._id_map, doc, self._options)
         # one after the other: some are made from others, numbers follow the order, and there are few
         for outcome in self._job.executor.imap(lambda src: self._import(src, copies), given, window=1):
-            if outcome.error is not None:
-                self._job.failed(kind.name, self._id(outcome.item), outcome.error, name=self._title(outcome.item))
+            src_id, name = self._id(outcome.item), self._title(outcome.item)
+            if isinstance(outcome.error, (BadDirectory, NotFound)):  # what it names is not there
+                self._job.lost(kind.name, src_id, outcome.error, kind.loss, name=name)
+            elif outcome.error is not None:
+                self._job.failed(kind.name, src_id, outcome.error, name=name)
+        if self._made and isinstance(kind, LeavesToDo):
+            self._job.ledger.note(kind.to_do(self._made))
 
     def _lose(self, given: Sequence[Json], reason: str) -> None:
         for src in given:
@@ -313,6 +367,8 @@ class KindImporter:
             self._bring_up_to_date(given, there, entry)
         elif known and not self._overwrite:
             self._record(given, "differs", known, ["deleted at the destination and left alone"])
+        elif given.doc.get("held_back"):
+            self._record(given, "skipped", None, [str(given.doc["held_back"])])
         else:
             self._create(given)
 
@@ -341,35 +397,60 @@ class KindImporter:
         # if we are killed before it is whole, a repeat knows that the half of it is ours
         self._id_map.announce(self._kind.name, _SCOPE, src_id, "", base=None, begun=["all"])
         dst_id = self._kind.create(self._tracking, given.doc)
+        self._made.append(given.doc)
         self._id_map.record(self._kind.name, _SCOPE, src_id, dst_id, base=_state(self._kind, given.doc))
         self._record(given, "copied", dst_id)
 
     def _bring_up_to_date(self, given: _Given, there: Json, entry: Optional[Json]) -> None:
         kind, dst_id = self._kind, self._kind.id_of(there)
-        wanted, now, base = _state(kind, given.doc), _state(kind, there), (entry or {}).get("base")
+        unsaid = given.doc.get("unsaid") or ()
+        before: Optional[State] = (entry or {}).get("base")
+        wanted, now = (_without(_state(kind, doc), unsaid) for doc in (given.doc, there))
+        base = _without(before, unsaid) if before is not None else None
         begun = frozenset(map(str, (entry or {}).get("begun") or ()))
+        if begun and base is None:
+            self._made.append(given.doc)  # by an import that was cut off
         todo = plan(wanted, now, base, self._overwrite, bool(begun), begun)
         had_todo = not todo.empty
         if had_todo and not self._job.dry_run:
             about_to = [*todo.write, *todo.drop]
-            self._id_map.announce(kind.name, _SCOPE, kind.id_of(given.src), dst_id, base=base, begun=about_to)
+            self._id_map.announce(kind.name, _SCOPE, kind.id_of(given.src), dst_id, base=before, begun=about_to)
             kind.change(self._tracking, there, given.doc, todo)
         if not self._job.dry_run:
             state = settled(wanted, base, todo, todo.differs) if base is not None or not todo.differs else base
+            if state is not None:
+                state = {**state, **{name: value for name, value in (before or {}).items() if name in unsaid}}
             self._id_map.record(kind.name, _SCOPE, kind.id_of(given.src), dst_id, base=state)
         status = "differs" if todo.differs else "updated" if had_todo else "unchanged"
-        self._record(given, status, dst_id, [left_alone(todo.differs, base)] if todo.differs else [])
+        self._record(given, status, dst_id, [left_alone(todo.differs, base)] if todo.differs else [], there)
 
-    def _record(self, given: _Given, status: str, dst_id: Optional[str], reasons: Sequence[str] = ()) -> None:
-        told = "; ".join((*given.lacking, *reasons)) or None
+    def _record(
+        self,
+        given: _Given,
+        status: str,
+        dst_id: Optional[str],
+        reasons: Sequence[str] = (),
+        there: Optional[Json] = None,
+    ) -> None:
+        kind = self._kind
+        arrived = status != "skipped" and (there is not None or status == "copied")
+        unset = kind.by_hand(given.doc, there) if arrived and isinstance(kind, SetByHand) else []
+        told = "; ".join((*given.lacking, *unset, *reasons)) or None
+        losses = [kind.loss] * bool(given.lacking) + [SECRETS] * bool(unset)
+        if losses and not (status in ("unchanged", "updated") and all(map(self._job.ledger.accepts, losses))):
+            status = "incomplete"
         self._job.ledger.record(
-            self._kind.name, "incomplete" if given.lacking else status, self._kind.id_of(given.src), dst_id=dst_id,
-            name=self._kind.title(given.src), reason=told, losses=[self._kind.loss] * bool(given.lacking),
+            kind.name, status, kind.id_of(given.src), dst_id=dst_id, name=kind.title(given.src), reason=told,
+            losses=losses,
         )  # fmt: skip
 
 
 def _state(kind: Kind, doc: Json) -> State:
     return {name: short(value) for name, value in kind.state(doc).items() if value not in (None, "")}
+
+
+def _without(state: State, names: Sequence[str]) -> State:
+    return {name: value for name, value in state.items() if name not in names}
 
 
 def _safely(call: Callable[[], str]) -> Optional[str]:
@@ -391,47 +472,86 @@ def import_kind(
 
 def export_kind_script(kind: Kind, options: Mapping[str, Any]) -> int:
     """Do the work of the console script that exports a kind and return its exit status."""
-    name = f"export-{kind.plural.replace('_', '-')}"
+    return export_group_script(kind.plural, (kind,), options)
+
+
+def export_group_script(group: str, kinds: Sequence[Kind], options: Mapping[str, Any]) -> int:
+    """Do the work of the console script that exports several kinds and return its exit status.
+
+    :param group: What is exported, in the plural: ``export-GROUP`` is the script.
+    """
+    name = f"export-{group.replace('_', '-')}"
 
     def work(frm: Source) -> None:
-        _export(kind, frm, name)
+        _export(kinds, frm, name)
 
-    return export_script(name, options, _words(kind.plural), work)
+    return export_script(name, options, _words(group), work)
 
 
 def import_kind_script(kind: Kind, options: Mapping[str, Any]) -> int:
     """Do the work of the console script that imports a kind and return its exit status."""
-    name = f"import-{kind.plural.replace('_', '-')}"
+    return import_group_script(kind.plural, (kind,), options)
+
+
+def import_group_script(group: str, kinds: Sequence[Kind], options: Mapping[str, Any]) -> int:
+    """Do the work of the console script that imports several kinds and return its exit status."""
+    name = f"import-{group.replace('_', '-')}"
 
     def work(to: Destination) -> None:
-        import_kind(kind, to.tracking, to.job, to.directory, options, to.id_map)
+        _import(kinds, to, options)
 
-    return import_script(name, options, _words(kind.plural), work)
+    return import_script(name, options, _words(group), work)
 
 
 def export_kind_function(kind: Kind, output_dir: str, mlflow_client: Any, workers: int) -> Dict[str, int]:
     """Do the work of the function that exports a kind; returns how many objects ended how."""
+    return export_group_function(kind.plural, (kind,), output_dir, mlflow_client, workers)[kind.name]
+
+
+def export_group_function(
+    group: str, kinds: Sequence[Kind], output_dir: str, mlflow_client: Any, workers: int
+) -> Dict[str, Dict[str, int]]:
+    """Do the work of the function that exports several kinds; returns how many objects of each ended how."""
     options = {"workers": workers}
-    with exporting(f"export_{kind.plural}", output_dir, options, mlflow_client, _words(kind.plural)) as frm:
-        _export(kind, frm, f"export-{kind.plural}")
-        return dict(frm.job.ledger.counts.get(kind.name, {}))
+    with exporting(f"export_{group}", output_dir, options, mlflow_client, _words(group)) as frm:
+        _export(kinds, frm, f"export-{group}")
+        return {kind.name: dict(frm.job.ledger.counts.get(kind.name, {})) for kind in kinds}
 
 
 def import_kind_function(
     kind: Kind, input_dir: str, report_dir: Optional[str], options: Mapping[str, Any], mlflow_client: Any
 ) -> Dict[str, int]:
     """Do the work of the function that imports a kind; returns how many objects ended how."""
-    with importing(f"import_{kind.plural}", input_dir, report_dir, options, mlflow_client, _words(kind.plural)) as to:
-        import_kind(kind, to.tracking, to.job, to.directory, options, to.id_map)
-        return dict(to.job.ledger.counts.get(kind.name, {}))
+    return import_group_function(kind.plural, (kind,), input_dir, report_dir, options, mlflow_client)[kind.name]
 
 
-def _export(kind: Kind, frm: Source, name: str) -> None:
+def import_group_function(
+    group: str,
+    kinds: Sequence[Kind],
+    input_dir: str,
+    report_dir: Optional[str],
+    options: Mapping[str, Any],
+    mlflow_client: Any,
+) -> Dict[str, Dict[str, int]]:
+    """Do the work of the function that imports several kinds; returns how many objects of each ended how."""
+    with importing(f"import_{group}", input_dir, report_dir, options, mlflow_client, _words(group)) as to:
+        _import(kinds, to, options)
+        return {kind.name: dict(to.job.ledger.counts.get(kind.name, {})) for kind in kinds}
+
+
+def _export(kinds: Sequence[Kind], frm: Source, name: str) -> None:
     script = name.replace("-", "_") + ".py"
-    export_kind(kind, frm.tracking, frm.job, frm.directory, script)
-    if not (frm.job.dry_run or frm.directory.exists(file_of(kind))):
-        # an export of nothing is one too: it can be imported
-        frm.directory.make()
-        body: Json = {kind.plural: [], "experiments": {}, "runs": {}}
-        frm.directory.write_json(file_of(kind), envelope(script, body, tracking_uri=frm.tracking.uri))
+    for kind in kinds:
+        export_kind(kind, frm.tracking, frm.job, frm.directory, script)
+        if not (frm.job.dry_run or frm.directory.exists(file_of(kind))):
+            # an export of nothing is one too: it can be imported
+            frm.directory.make()
+            body: Json = {kind.plural: [], "experiments": {}, "runs": {}}
+            frm.directory.write_json(file_of(kind), envelope(script, body, tracking_uri=frm.tracking.uri))
 
+
+def _import(kinds: Sequence[Kind], to: Destination, options: Mapping[str, Any]) -> None:
+    # of several, some may have come with an older export
+    given = [kind for kind in kinds if to.directory.exists(file_of(kind))] or kinds[:1]
+    for kind in given:
+        import_kind(kind, to.tracking, to.job, to.directory, options, to.id_map)

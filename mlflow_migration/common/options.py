@@ -20,6 +20,7 @@ from mlflow_migration.client.errors import BadInput
 LOSS_KINDS = (
     "runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks", "traces",
     "evaluation-datasets", "scorers", "issues", "label-schemas", "review-queues",
+    "webhooks", "gateway", "mcp-servers", "secrets",
 )  # fmt: skip
 STAGES = ("None", "Staging", "Production", "Archived")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")

@@ -115,6 +115,14 @@ COMMANDS: Dict[str, Entry] = {
         "review_queue.export_review_queues", "Export the review queues of all experiments to a directory."
     ),
     "import-review-queues": Entry("review_queue.import_review_queues", "Import review queues from a directory."),
+    "export-webhooks": Entry("webhook.export_webhooks", "Export the webhooks of a server to a directory."),
+    "import-webhooks": Entry("webhook.import_webhooks", "Import webhooks from a directory."),
+    "export-gateway": Entry("gateway.export_gateway", "Export the definitions of the gateway to a directory."),
+    "import-gateway": Entry("gateway.import_gateway", "Import definitions of the gateway from a directory."),
+    "export-mcp-servers": Entry(
+        "mcp_server.export_mcp_servers", "Export the registry of MCP servers to a directory."
+    ),
+    "import-mcp-servers": Entry("mcp_server.import_mcp_servers", "Import MCP servers from a directory."),
     "list-registered-models": Entry("tools.list_registered_models", "List the registered models."),
     "get-model-signature": Entry("tools.get_model_signature", "Show the signature of a model."),
     "set-model-signature": Entry("tools.set_model_signature", "Give a model a signature that fits a sample."),

@@ -12,11 +12,21 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import BadDirectory, NotFound, Unauthorized
+from mlflow_migration.client.gateway import (
+    read_bindings,
+    read_budgets,
+    read_endpoints,
+    read_guardrails,
+    read_model_definitions,
+    read_secrets,
+)
 from mlflow_migration.client.issues import read_issues
 from mlflow_migration.client.label_schemas import read_label_schemas
+from mlflow_migration.client.mcp_servers import read_mcp_servers
 from mlflow_migration.client.review_queues import read_review_queues
 from mlflow_migration.client.scorers import read_scorers
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.client.webhooks import read_webhooks
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import get_mlflow
 from mlflow_migration.verify.links import Links
@@ -37,12 +47,17 @@ class Spec:
     :param kind: Its name in the report.
     :param plural: Name of its file and of the list in it.
     :param read: Yields all objects of a server.
-    :param named: Fields that together name an object among those of its server: paths such as ``experiment_id``.
+    :param named: Fields that together name an object among those of its server: paths such as ``experiment_id``, which
+        is the first if the object belongs to the experiment.
     :param ignored: Paths of what no destination can have; those of parts of a list leave its indexes out.
     :param experiments: Paths of ids of experiments.
     :param runs: Paths of ids of runs.
     :param keyed: Lists whose parts have a name of their own: path of the list, and the field with that name.
     :param held_back: Paths of what only arrives with ``--activate``: that the destination has none is no difference.
+    :param switched_off: Likewise: values by paths that the destination may have instead.
+    :param id: Path of what the ledger calls its id at the source; empty if that is its title.
+    :param folder: That of its file, if it shares one with other kinds.
+    :param left_out: Says why the destination need not have an object; None if it has to.
     """
 
     kind: str
@@ -54,12 +69,45 @@ class Spec:
     runs: Sequence[str] = ()
     held_back: Sequence[str] = ()
     keyed: Mapping[str, str] = field(default_factory=dict)
+    switched_off: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+    folder: str = ""
+    left_out: Callable[[Json], Optional[str]] = lambda doc: None
+
+
+def _is_held_back(doc: Json) -> Optional[str]:
+    return "held back without --activate"
 
 
 SPECS: Sequence[Spec] = (
     Spec(
         "scorer", "scorers", read_scorers, ("experiment_id", "name"),
-        ignored=("scorer_id", "versions.creation_time"), held_back=("online",),
+        ignored=("scorer_id", "versions.creation_time"), held_back=("online",), id="scorer_id",
+    ),
+    Spec(
+        "webhook", "webhooks", read_webhooks, ("name",), ignored=("webhook_id",),
+        switched_off={"status": "DISABLED"}, id="webhook_id",
+    ),
+    Spec(
+        "gateway_secret", "gateway_secrets", read_secrets, ("name",), ignored=("secret_id",), id="secret_id",
+        folder="gateway",
+    ),
+    Spec(
+        "gateway_model_definition", "gateway_model_definitions", read_model_definitions, ("name",),
+        ignored=("model_definition_id",), id="model_definition_id", folder="gateway",
+    ),
+    Spec(
+        "gateway_endpoint", "gateway_endpoints", read_endpoints, ("name",), ignored=("endpoint_id",),
+        id="endpoint_id", folder="gateway",
+    ),
+    Spec(
+        "gateway_guardrail", "gateway_guardrails", read_guardrails,
+        ("name", "experiment_id", "scorer", "scorer_version", "stage", "action", "action_endpoint"),
+        ignored=("guardrail_id",), id="guardrail_id", folder="gateway",
+    ),
+    Spec(
+        "gateway_binding", "gateway_bindings", read_bindings, ("endpoint", "resource_type", "experiment_id", "scorer"),
+        ignored=("binding_id", "resource_id"), id="binding_id", folder="gateway",
     ),
     Spec(
         "issue", "issues", read_issues, ("experiment_id", "name"),
@@ -77,6 +125,12 @@ SPECS: Sequence[Spec] = (
         ),
         keyed={"items": "item_id"},
     ),
+    Spec(
+        "gateway_budget", "gateway_budgets", read_budgets,
+        ("target_scope", "endpoint", "user", "budget_unit", "duration.unit", "duration.value"),
+        ignored=("budget_policy_id",), left_out=_is_held_back, id="budget_policy_id", folder="gateway",
+    ),
+    Spec("mcp_server", "mcp_servers", read_mcp_servers, ("name",)),
 )  # fmt: skip
 
 
@@ -110,11 +164,11 @@ class KindsVerifier:
             alike[_plain_name(spec, dst)].append(index)
         for doc in ours[0]:
             src = flat(spec, doc)
-            thing = Thing(spec.kind, title(spec, doc, names), title(spec, doc, names))
+            thing = Thing(spec.kind, str(doc.get(spec.id) or title(spec, doc, names)), title(spec, doc, names))
             same = alike[_plain_name(spec, src)]
             found = [index for index in same if index in left and self._is_copy(spec, src, left[index], names)]
             if not found:
-                self.report.missing(thing)
+                self._missing(spec, thing, doc)
                 continue
             # of several with one name, the one that differs least
             ranked = sorted((len(self._differences(spec, src, left[index], names)), index) for index in found)
@@ -122,10 +176,17 @@ class KindsVerifier:
             differences = [] if self.depth == "counts" else self._differences(spec, src, dst, names)
             self.report.compared(thing, title(spec, theirs[0][ranked[0][1]], theirs[1]), differences, ())
         for index, dst in left.items():
-            if str(dst.get("experiment_id")) not in self.scopes or "experiment_id" not in spec.named:
+            if str(dst.get("experiment_id")) not in self.scopes or spec.named[0] != "experiment_id":
                 continue  # what belongs to no experiment may be anybody's
             dst_id = title(spec, theirs[0][index], theirs[1])
             self.report.record(spec.kind, "extra", dst_id=dst_id, reason="the source has none that it is a copy of")
+
+    def _missing(self, spec: Spec, thing: Thing, doc: Json) -> None:
+        why = spec.left_out(doc)
+        if why is None:
+            self.report.missing(thing)
+        else:
+            self.report.leave_out(spec.kind, why)
 
     def _is_copy(self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]) -> bool:
         return all(self._same(spec, name, src.get(name), dst.get(name), names) for name in spec.named)
@@ -144,6 +205,8 @@ class KindsVerifier:
         found = []
         for name in sorted(src.keys() | dst.keys()):
             if dst.get(name) is None and any(_is_below(name, path) for path in spec.held_back):
+                continue
+            if name in spec.switched_off and dst.get(name) == spec.switched_off[name]:
                 continue
             if not self._same(spec, name, src.get(name), dst.get(name), names):
                 found.append((name, src.get(name), dst.get(name)))
@@ -192,7 +255,7 @@ def title(spec: Spec, doc: Json, names: Mapping[str, str]) -> str:
 
     :param names: Names of the experiments of its side by id.
     """
-    found = {name: str(doc.get(name)) for name in spec.named}
+    found = {name: str(doc[name]) for name in spec.named if doc.get(name) is not None}
     found.update({name: names.get(found[name], found[name]) for name in spec.experiments if name in found})
     return "/".join(found.values()) or json.dumps(doc)[:40]
 
@@ -216,7 +279,7 @@ def read_directory(spec: Spec, directory: ExportDir) -> Optional[Tuple[List[Json
     :raises BadDirectory: The file can't be read.
     """
     file = f"{spec.plural}.json"
-    place = next((one for one in (directory.sub(spec.plural), directory) if one.exists(file)), None)
+    place = next((one for one in (directory.sub(spec.folder or spec.plural), directory) if one.exists(file)), None)
     if place is None:
         return None
     doc = get_mlflow(place.read_json(file))

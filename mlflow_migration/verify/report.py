@@ -238,7 +238,7 @@ class Report:
 
     def _body(self) -> str:
         lines = [*self._table(), "", self._compared()]
-        lines += [f"Not compared: {n} {kind}: {why}" for (kind, why), n in sorted(self._left_out.items())]
+        lines += [f"Not compared: {n} {kind}, {why}" for (kind, why), n in sorted(self._left_out.items())]
         total = sum(n for of_kind in self.counts.values() for result, n in of_kind.items() if result != "same")
         if total:
             lines += ["", "Not the same:"] + [f"  {_printable(_words(line))}" for line in self._kept[:_SHOWN]]

@@ -413,7 +413,7 @@ def test_what_cannot_start_says_why(copied: Copied) -> None:
     renames.write_text("left,renamed left\n")
     wanted = ("--experiments", source.id, "--experiment-rename-file", renames)
     result = copied.script("verify-migration", *uris, *wanted, report="elsewhere")
-    assert "Not compared: 1 run: deleted at the source" in result.stdout
+    assert "Not compared: 1 run, deleted at the source" in result.stdout
     result = copied.script(
         "verify-migration", *uris, *wanted, "--export-deleted-runs", report="elsewhere", status=1
     )  # fmt: skip

@@ -344,6 +344,9 @@ def arguments(server, tmp_path, monkeypatch):
         (place / "trace.json").write_text(json.dumps({"mlflow": {"info": TRACE, "spans": []}}))
     listed = {"experiments": [{"id": "7", "name": "there", "traces": ["tr-1"]}]}
     (tmp_path / "traces" / "traces.json").write_text(json.dumps({"mlflow": listed}))
+    for folder, kind in (("webhooks", "webhooks"), ("gateway", "gateway_secrets"), ("mcp_servers", "mcp_servers")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{kind}.json").write_text(json.dumps({"mlflow": {kind: []}}))
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "ledger.jsonl").write_text('{"event":"start","command":"c"}\n')
     one = ["--tracking-uri", server.uri]
@@ -397,6 +400,11 @@ def arguments(server, tmp_path, monkeypatch):
         "import-evaluation-datasets": [[*one, "--input-dir", tmp_path / "datasets", "--dry-run"]],
         **{f"export-{name}": [[*one, "--output-dir", tmp_path / "out"]] for name in scripts.values()},
         **{f"import-{name}": [[*one, "--input-dir", tmp_path / plural]] for plural, name in scripts.items()},
+        **{
+            f"{verb}-{group}": [[*one, f"--{way}-dir", tmp_path / group.replace("-", "_"), *more]]
+            for group in ("webhooks", "gateway", "mcp-servers")
+            for verb, way, more in (("export", "output", ["--dry-run"]), ("import", "input", []))
+        },
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [[*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]],
