@@ -56,7 +56,8 @@ def import_server(
         import_listed_models(tracking, registry, job, place, options, id_map, renames[1], came_with(done))
     if has[PROMPTS]:
         import_prompts_if_any(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
-    import_kinds(tracking, job, directory, {**options, "experiment_rename_file": renames[0]}, id_map)
+    given = {**options, "experiment_rename_file": renames[0], "model_rename_file": renames[1]}
+    import_kinds(tracking, job, directory, given, id_map)
 
 
 def _import(

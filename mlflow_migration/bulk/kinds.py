@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
+from mlflow_migration.access.access import PERMISSIONS, ROLES, USERS
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.kinds import Kind, export_kind, file_of, import_kind
+from mlflow_migration.common.kinds import Kind, Recorded, export_kind, file_of, folder_of, import_kind, leave_out
 from mlflow_migration.scorer.scorers import SCORERS
+from mlflow_migration.server_job.server_jobs import JOBS
 
-KINDS: Sequence[Kind] = (SCORERS,)
+# what users may do with an object comes after the object
+KINDS: Sequence[Kind] = (SCORERS, USERS, ROLES, PERMISSIONS)
+_ALL: Sequence[Recorded] = (*KINDS, JOBS)
 
 
 def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
@@ -21,7 +25,7 @@ def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str
     :param script: Name of the command, for the files.
     """
     for outcome in job.executor.imap(
-        lambda kind: export_kind(kind, tracking, job, directory.sub(kind.plural), script), KINDS
+        lambda kind: export_kind(kind, tracking, job, directory.sub(folder_of(kind)), script), _ALL
     ):
         if outcome.error is not None:
             job.failed(outcome.item.name, None, outcome.error)
@@ -29,7 +33,7 @@ def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str
 
 def has_kinds(directory: ExportDir) -> bool:
     """Tell whether an export has objects of any of these kinds."""
-    return any(directory.sub(kind.plural).exists(file_of(kind)) for kind in KINDS)
+    return any(directory.sub(folder_of(kind)).exists(file_of(kind)) for kind in _ALL)
 
 
 def import_kinds(
@@ -41,12 +45,15 @@ def import_kinds(
     :param options: Those of the command.
     """
     def load(kind: Kind) -> None:
-        import_kind(kind, tracking, job, directory.sub(kind.plural), options, id_map)
+        import_kind(kind, tracking, job, directory.sub(folder_of(kind)), options, id_map)
 
     for kind in KINDS:
-        if not directory.sub(kind.plural).exists(file_of(kind)):
+        if not directory.sub(folder_of(kind)).exists(file_of(kind)):
             continue
         job.ledger.phase(f"importing {kind.plural.replace('_', ' ')}")
         done = job.executor.gather(load, [kind])[0]
         if done.error is not None:
             job.failed(kind.name, None, done.error)
+    place = directory.sub(folder_of(JOBS))
+    if place.exists(file_of(JOBS)):
+        leave_out(JOBS, job, place, JOBS.why)

@@ -83,7 +83,7 @@ def plan(
             result.differs.append(name)
         elif wanted is not None:
             result.write.append(name)
-        elif name.startswith(("tag:", "alias:")) and (base is not None or overwrite or name in begun):
+        elif name.startswith(("tag:", "alias:", "user:")) and (base is not None or overwrite or name in begun):
             result.drop.append(name)
         else:
             # a point, a param or a file more than the source has is no loss, and can't be taken back

@@ -85,7 +85,7 @@ def parts_of(directory: ExportDir) -> Parts:
     _collect(directory, parts, depth=0)
     for spec in SPECS:
         file = f"{spec.plural}.json"
-        parts.kinds += [place for place in (directory.sub(spec.plural), directory) if place.exists(file)]
+        parts.kinds += [place for place in (directory.sub(spec.folder or spec.plural), directory) if place.exists(file)]
     if not parts.found():
         raise BadInput(f"{directory.path} is no export: it has none of the files that exports have.")
     return parts

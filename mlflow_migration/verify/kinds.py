@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from itertools import product
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
+from mlflow_migration.client.access import read_all_users, read_permissions, read_roles, read_users
 from mlflow_migration.client.errors import BadDirectory, NotFound, Unauthorized
 from mlflow_migration.client.scorers import read_scorers
+from mlflow_migration.client.server_jobs import read_jobs
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import get_mlflow
@@ -28,11 +31,17 @@ class Spec:
     :param kind: Its name in the report.
     :param plural: Name of its file and of the list in it.
     :param read: Yields all objects of a server.
-    :param named: Fields that together name an object among those of its server: paths such as ``experiment_id``.
+    :param named: Fields that together name an object among those of its server: paths such as ``experiment_id``, which
+        is the first if the object belongs to the experiment.
     :param ignored: Paths of what no destination can have; those of parts of a list leave its indexes out.
     :param experiments: Paths of ids of experiments.
     :param runs: Paths of ids of runs.
     :param held_back: Paths of what only arrives with ``--activate``: that the destination has none is no difference.
+    :param registered: Fields that name a registered model or a prompt, as which they are called.
+    :param id: Path of what the ledger calls its id at the source; empty if that is its title.
+    :param folder: That of its file, if it shares one with other kinds.
+    :param read_there: Yields all objects of a destination, if these are more than ``read`` yields.
+    :param left_out: Says why the destination need not have an object; None if it has to.
     """
 
     kind: str
@@ -43,13 +52,36 @@ class Spec:
     experiments: Sequence[str] = ("experiment_id",)
     runs: Sequence[str] = ()
     held_back: Sequence[str] = ()
+    registered: Sequence[str] = ()
+    id: str = ""
+    folder: str = ""
+    read_there: Optional[Callable[[Tracking], Iterator[Json]]] = None
+    left_out: Callable[[Json], Optional[str]] = lambda doc: None
 
+
+def _is_of_none(doc: Json) -> Optional[str]:
+    return "their experiment is deleted" if doc.get("deleted") else None
+
+
+def _would_run(doc: Json) -> Optional[str]:
+    return "to create one would run it"
+
+
+_WHAT = ("experiment_id", "registered_model", "prompt", "resource")  # that something is permitted for
 
 SPECS: Sequence[Spec] = (
     Spec(
         "scorer", "scorers", read_scorers, ("experiment_id", "name"),
         ignored=("scorer_id", "versions.creation_time"), held_back=("online",),
     ),
+    Spec("user", "users", read_users, ("username",), folder="users", read_there=read_all_users),
+    Spec("role", "roles", read_roles, ("name",), ignored=("role_id",), id="role_id", folder="users"),
+    Spec(
+        "permission", "permissions", read_permissions, ("user", "role", "resource_type", *_WHAT),
+        ignored=("id", "permission_id", "deleted"), registered=("registered_model", "prompt"), id="id", folder="users",
+        left_out=_is_of_none,
+    ),
+    Spec("job", "jobs", read_jobs, ("job_id",), left_out=_would_run),
 )  # fmt: skip
 
 
@@ -61,6 +93,7 @@ class KindsVerifier:
     :param report: Gets the results.
     :param depth: ``counts`` compares only which objects there are.
     :param experiments: Returns the ids that an experiment of the source has at the destination.
+    :param registered: Returns the names of the copies of a ``registered_model`` or ``prompt``.
     :param scopes: Ids of the destination's experiments that are compared: nothing else is to be in them.
     """
 
@@ -68,6 +101,7 @@ class KindsVerifier:
     report: Report
     depth: str
     experiments: Callable[[str, Optional[str]], Set[str]]
+    registered: Callable[[str, str], Sequence[str]]
     scopes: Set[str]
 
     def compare(self, spec: Spec, ours: Sequence[Json], theirs: Sequence[Json], names: Mapping[str, str]) -> None:
@@ -78,12 +112,16 @@ class KindsVerifier:
         :param names: Names of the source's experiments by id, as far as its directory tells them.
         """
         left = {index: flat(spec, doc) for index, doc in enumerate(theirs)}
+        by_key: Dict[Tuple[Any, ...], List[int]] = {}
+        for index, dst in left.items():
+            by_key.setdefault(_key(spec, dst), []).append(index)
         for doc in ours:
             src = flat(spec, doc)
-            thing = Thing(spec.kind, title(spec, doc), title(spec, doc))
-            found = [index for index, dst in left.items() if self._is_copy(spec, src, dst, names)]
+            thing = Thing(spec.kind, str(doc.get(spec.id) or title(spec, doc)), title(spec, doc))
+            near = {index for key in self._keys(spec, src, names) for index in by_key.get(key, ())}
+            found = [index for index in sorted(near & left.keys()) if self._is_copy(spec, src, left[index], names)]
             if not found:
-                self.report.missing(thing)
+                self._missing(spec, thing, doc)
                 continue
             # of several with one name, the one that differs least
             ranked = sorted((len(self._differences(spec, src, left[index], names)), index) for index in found)
@@ -91,10 +129,30 @@ class KindsVerifier:
             differences = [] if self.depth == "counts" else self._differences(spec, src, dst, names)
             self.report.compared(thing, title(spec, theirs[ranked[0][1]]), differences, ())
         for index, dst in left.items():
-            if str(dst.get("experiment_id")) not in self.scopes or "experiment_id" not in spec.named:
+            if str(dst.get("experiment_id")) not in self.scopes or spec.named[0] != "experiment_id":
                 continue  # what belongs to no experiment may be anybody's
             dst_id = title(spec, theirs[index])
             self.report.record(spec.kind, "extra", dst_id=dst_id, reason="the source has none that it is a copy of")
+
+    def _missing(self, spec: Spec, thing: Thing, doc: Json) -> None:
+        why = spec.left_out(doc)
+        if why is None:
+            self.report.missing(thing)
+        else:
+            self.report.leave_out(spec.kind, why)
+
+    def _keys(self, spec: Spec, src: Fields, names: Mapping[str, str]) -> Iterator[Tuple[Any, ...]]:
+        """Yield what names of a copy can be, as far as that is known without looking at any."""
+        values: List[Iterable[Any]] = []
+        for name in _sure(spec):
+            value = src.get(name)
+            if name in spec.experiments and value is not None:
+                values.append(self.experiments(str(value), names.get(str(value))))
+            elif name in spec.registered and value:
+                values.append(self.registered(name, str(value)))
+            else:
+                values.append([value])
+        return product(*values)
 
     def _is_copy(self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]) -> bool:
         return all(self._same(spec, name, src.get(name), dst.get(name), names) for name in spec.named)
@@ -105,6 +163,8 @@ class KindsVerifier:
             return str(dst) in self.experiments(str(src), names.get(str(src)))
         if path in spec.runs and src and dst:
             return self.links.same(RUN, str(src), str(dst), "")
+        if path in spec.registered and src and dst:
+            return str(dst) in self.registered(path, str(src))
         return bool(src == dst)
 
     def _differences(
@@ -117,6 +177,15 @@ class KindsVerifier:
             if not self._same(spec, name, src.get(name), dst.get(name), names):
                 found.append((name, src.get(name), dst.get(name)))
         return found
+
+
+def _sure(spec: Spec) -> List[str]:
+    return [name for name in spec.named if name not in spec.runs]
+
+
+def _key(spec: Spec, dst: Fields) -> Tuple[Any, ...]:
+    values = ((name, dst.get(name)) for name in _sure(spec))
+    return tuple(str(value) if name in spec.experiments and value is not None else value for name, value in values)
 
 
 def flat(spec: Spec, doc: Json) -> Fields:
@@ -150,13 +219,17 @@ def _is_below(path: str, parent: str) -> bool:
 
 def title(spec: Spec, doc: Json) -> str:
     """Return what a reader calls an object."""
-    return "/".join(str(doc.get(name)) for name in spec.named) or json.dumps(doc)[:40]
+    return "/".join(str(doc[name]) for name in spec.named if doc.get(name) is not None) or json.dumps(doc)[:40]
 
 
-def read_server(spec: Spec, tracking: Tracking) -> Optional[List[Json]]:
-    """Return the objects that a server has; None if it can't be told, as it has no such route or the user no right."""
+def read_server(spec: Spec, tracking: Tracking, there: bool = False) -> Optional[List[Json]]:
+    """Return the objects that a server has; None if it can't be told, as it has no such route or the user no right.
+
+    :param there: It is the destination.
+    """
+    read = spec.read_there if there and spec.read_there else spec.read
     try:
-        return list(spec.read(tracking))
+        return list(read(tracking))
     except Unauthorized:
         return None
     except NotFound as ex:
@@ -172,7 +245,7 @@ def read_directory(spec: Spec, directory: ExportDir) -> Optional[Tuple[List[Json
     :raises BadDirectory: The file can't be read.
     """
     file = f"{spec.plural}.json"
-    place = next((one for one in (directory.sub(spec.plural), directory) if one.exists(file)), None)
+    place = next((one for one in (directory.sub(spec.folder or spec.plural), directory) if one.exists(file)), None)
     if place is None:
         return None
     doc = get_mlflow(place.read_json(file))

@@ -238,9 +238,12 @@ class ServerSide:
 
     # -- registered models and prompts --------------------------------------------------------------------------
 
-    def objects(self, spec: Spec) -> Optional[Tuple[List[Json], Dict[str, str]]]:
-        """Return the objects of a kind, and no names of experiments; None if that can't be told."""
-        found = read_server(spec, self.tracking)
+    def objects(self, spec: Spec, there: bool = False) -> Optional[Tuple[List[Json], Dict[str, str]]]:
+        """Return the objects of a kind, and no names of experiments; None if that can't be told.
+
+        :param there: This is the destination.
+        """
+        found = read_server(spec, self.tracking, there)
         return None if found is None else (found, {})
 
     def models(self) -> Iterator[str]:

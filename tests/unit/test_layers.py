@@ -18,11 +18,16 @@ BELOW = {
     "model_version": {"model", "run", "logged_model", "common", "client"},
     "prompt": {"model", "run", "logged_model", "common", "client"},
     "scorer": {"common", "client"},
-    "bulk": {"verify", "scorer", "prompt", "model", "experiment", "run", "logged_model", "common", "client"},
+    "access": {"common", "client"},
+    "server_job": {"common", "client"},
+    "bulk": {
+        "verify", "scorer", "access", "server_job",
+        "prompt", "model", "experiment", "run", "logged_model", "common", "client",
+    },  # fmt: skip
     "verify": {"common", "client"},
     "tools": {"model", "run", "logged_model", "common", "client"},
     "copy": {
-        "bulk", "verify", "scorer",
+        "bulk", "verify", "scorer", "access", "server_job",
         "prompt", "model_version", "model", "experiment", "run", "logged_model", "common", "client",
     },  # fmt: skip
 }
