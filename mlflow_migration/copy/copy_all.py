@@ -195,7 +195,6 @@ class _Copy:
         export_all_prompts(self._src, src, self._reads, wanted, place)
         import_prompts_if_any(self._dst, self._registries[1], self._writes, place, self._options, self._id_map)
 
-
     def _datasets(self, wanted: Sequence[str]) -> None:
         place = self._directory.sub(DATASETS)
         settled: Optional[Callable[[Json, str], bool]] = None

@@ -16,6 +16,7 @@ import pytest
 from mlflow_migration.common import options
 from mlflow_migration.common.umbrella import COMMANDS, load
 from tests.documents import ROOT, Block, blocks, commands, documents, prose, sections
+from tests.support import tables
 
 TOOLS = ("single.md", "bulk.md", "copy.md", "tools.md")
 COMMON_HEADINGS = {
@@ -187,3 +188,8 @@ def test_nothing_names_this_checkout() -> None:
         for path in (ROOT / folder).glob(pattern):
             if path.is_file() and path.suffix in endings:
                 assert here not in path.read_text(encoding="utf-8", errors="replace"), path
+
+
+def test_table_of_limitations_is_up_to_date() -> None:
+    text = (ROOT / "limitations.md").read_text(encoding="utf-8")
+    assert tables.with_table(text) == text, "run: python -m tests.support.tables"
