@@ -65,6 +65,7 @@ class TraceVerifier:
         self._how, self._report, self._compared, self._left_out = how, report, runs, left_out
         self._experiments, self._prompts = experiments, prompts
         self._seen: Set[str] = set()
+        self._expected: Dict[str, Set[str]] = {}
         self._all: Optional[List[str]] = None
 
     def index(self, experiment_id: str) -> None:
@@ -105,8 +106,18 @@ class TraceVerifier:
             for experiment_id, traces in homes.items():
                 if experiment_id and not self._links.there(TRACE, experiment_id):
                     self.index(experiment_id)
-                linked = _Linked(self._src, self._dst, "", experiment_id, set(), set())
+                linked = self._linked_of(traces, experiment_id)
                 self._compare(self._matched(traces, experiment_id, set(), linked), linked)
+
+    def _linked_of(self, traces: Sequence[Trace], experiment_id: str) -> "_Linked":
+        """Return the links of traces to runs that came with them."""
+        named = {run_id for trace in traces for run_id in trace.runs}
+        runs = [(src_id, dst_id) for kind, src_id, dst_id in self._compared if kind == RUN and src_id in named]
+        ours, theirs = ({pair[side] for pair in runs} for side in (0, 1))
+        linked = _Linked(self._src, self._dst, "", experiment_id, ours, theirs)
+        if self._how.depth != "counts":
+            linked.read_runs()
+        return linked
 
     def _homes(self, trace: Trace) -> List[str]:
         """Return the destination's experiments that have a copy of a trace; an empty id if none has."""
@@ -262,7 +273,9 @@ class TraceVerifier:
 
     def _same_experiment(self, src: str, dst: str) -> bool:
         ours, theirs = src.strip('"'), dst.strip('"')
-        expected = self._experiments(ours, None)
+        if ours not in self._expected:  # asked once: most spans of an experiment name the same
+            self._expected[ours] = self._experiments(ours, None)
+        expected = self._expected[ours]
         return theirs in expected if expected else ours == theirs
 
     def _same_prompts(self, src: str, dst: str) -> bool:
