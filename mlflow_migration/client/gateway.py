@@ -286,7 +286,8 @@ def read_guardrails(tracking: Tracking) -> Iterator[Json]:
             "scorer_version": scorer.get("scorer_version"),
             "stage": one.get("stage"),
             "action": one.get("action"),
-            "action_endpoint": names.get(one.get("action_endpoint_id") or "", ""),
+            # the field is called an id and has the name
+            "action_endpoint": names.get(str(one.get("action_endpoint_id")), one.get("action_endpoint_id") or ""),
             "endpoints": put.get(one["guardrail_id"], {}),
         }
 
