@@ -17,6 +17,7 @@ Json = Dict[str, Any]
 _GATEWAY = f"{API_3}/gateway"
 _PAGE = 1000
 _SWITCHED_OFF = 501
+_BINDING = ("endpoint_id", "resource_type", "resource_id")  # what names a binding, as it has no id
 _NONE = "RESOURCE_DOES_NOT_EXIST"
 SCORER = "scorer"
 """The only type of resource that is bound to endpoints so far."""
@@ -286,7 +287,8 @@ def read_guardrails(tracking: Tracking) -> Iterator[Json]:
             "scorer_version": scorer.get("scorer_version"),
             "stage": one.get("stage"),
             "action": one.get("action"),
-            "action_endpoint": names.get(one.get("action_endpoint_id") or "", ""),
+            # the field is called an id and has the name
+            "action_endpoint": names.get(str(one.get("action_endpoint_id")), one.get("action_endpoint_id") or ""),
             "endpoints": put.get(one["guardrail_id"], {}),
         }
 
@@ -361,7 +363,7 @@ def read_bindings(tracking: Tracking) -> Iterator[Json]:
     for one in sorted(found, key=lambda binding: (names.get(binding["endpoint_id"], ""), binding["resource_id"])):
         scorer, endpoint = scorers.get(one["resource_id"]), names.get(one["endpoint_id"], "")
         yield {
-            "binding_id": binding_id(endpoint, one["resource_type"], one["resource_id"]),
+            "binding_id": _binding_id(one),
             "endpoint": endpoint,
             "resource_type": one["resource_type"],
             "resource_id": one["resource_id"],
@@ -370,25 +372,24 @@ def read_bindings(tracking: Tracking) -> Iterator[Json]:
         }
 
 
-def binding_id(endpoint: str, resource_type: str, resource_id: str) -> str:
-    """Return what names a binding."""
-    return f"{endpoint}/{resource_type}/{resource_id}"
+def _binding_id(binding: Json) -> str:
+    return "/".join(str(binding[key]) for key in _BINDING)
 
 
-def create_binding(tracking: Tracking, endpoint: str, resource_type: str, resource_id: str) -> None:
-    """Bind something to an endpoint.
+def create_binding(tracking: Tracking, endpoint: str, resource_type: str, resource_id: str) -> str:
+    """Bind something to an endpoint; return what :func:`read_bindings` calls its id.
 
     :param endpoint: Name of the endpoint.
     """
 
     def find() -> Optional[bool]:
         there = _listed(tracking, "endpoints/bindings/list", "bindings")
-        keys = ("endpoint_id", "resource_type", "resource_id")
-        return any(all(one[key] == body[key] for key in keys) for one in there) or None
+        return any(_binding_id(one) == _binding_id(body) for one in there) or None
 
     of_id = endpoint_id(tracking, endpoint)
     body = {"endpoint_id": of_id, "resource_type": resource_type, "resource_id": resource_id}
     tracking.rest.post_once(f"{_GATEWAY}/endpoints/bindings/create", body, find, lambda reply: True)
+    return _binding_id(body)
 
 
 # -- budgets --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from mlflow_migration.client import json_codec
 State = Dict[str, str]
 
 _REMOVABLE = ("tag:", "alias:", "assessment:", "record:", "experiment:", "item:", "endpoint:", "user:")
-"""Beginnings of the names of fields that can be taken away again: records and links are those of datasets."""
+"""Beginnings of the names of fields that can be taken away again: records and links are those of datasets,
+endpoints those of guardrails and MCP servers, users those of roles."""
 
 
 def short(value: Any) -> str:

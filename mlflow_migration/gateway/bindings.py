@@ -53,9 +53,7 @@ class GatewayBindings(Definition):
         versions = scorer_versions(tracking, str(doc["experiment_id"]), str(doc["scorer"]))
         if not versions:
             raise BadDirectory(f"its scorer '{doc['scorer']}' is not at the destination; import that first")
-        scorer_id = str(versions[0]["scorer_id"])
-        gateway.create_binding(tracking, str(doc["endpoint"]), gateway.SCORER, scorer_id)
-        return gateway.binding_id(str(doc["endpoint"]), gateway.SCORER, scorer_id)
+        return gateway.create_binding(tracking, str(doc["endpoint"]), gateway.SCORER, str(versions[0]["scorer_id"]))
 
     def change(self, tracking: Tracking, there: Json, doc: Json, todo: Plan) -> None:
         """Do nothing: it is there."""

@@ -128,10 +128,11 @@ SPECS: Sequence[Spec] = (
     Spec(
         "issue", "issues", read_issues, ("experiment_id", "name"),
         ignored=("issue_id", "created_timestamp", "last_updated_timestamp"), runs=("source_run_id",),
+        id="issue_id",
     ),
     Spec(
         "label_schema", "label_schemas", read_label_schemas, ("experiment_id", "name"),
-        ignored=("schema_id", "created_at", "last_updated_at", "created_by"),
+        ignored=("schema_id", "created_at", "last_updated_at", "created_by"), id="schema_id",
     ),
     Spec(
         "review_queue", "review_queues", read_review_queues, ("experiment_id", "name"),
@@ -139,7 +140,7 @@ SPECS: Sequence[Spec] = (
             "queue_id", "creation_time_ms", "last_update_time_ms",
             "items.creation_time_ms", "items.last_update_time_ms", "items.completed_time_ms",
         ),
-        keyed={"items": "item_id"},
+        keyed={"items": "item_id"}, id="queue_id",
     ),
     Spec(
         "gateway_budget", "gateway_budgets", read_budgets,

@@ -132,7 +132,7 @@ def gateway(rest: Rest, names: Dict[str, str]) -> List[Json]:
         for config in rest.get(f"{path}/guardrails/list-for-endpoint", params).get("configs") or []:
             guardrail = {key: config["guardrail"].get(key) for key in ("name", "stage", "action")}
             scorer = config["guardrail"]["scorer"]
-            acts = called.get(config["guardrail"].get("action_endpoint_id") or "")
+            acts = config["guardrail"].get("action_endpoint_id")  # it is the name
             place = {"on": one["name"], "order": config.get("execution_order"), "acts": acts}
             found.append({**guardrail, **place, "scorer": [scorer["scorer_name"], scorer["scorer_version"]]})
     for one in rest.get(f"{path}/endpoints/bindings/list").get("bindings") or []:

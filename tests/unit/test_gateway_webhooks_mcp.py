@@ -169,3 +169,14 @@ def test_what_is_named_and_not_there_is_told():
     ):
         with pytest.raises(NotFound, match=word):
             found(lambda tracking, call=call: [call(tracking)], {"/list": {}})
+
+
+def test_the_endpoint_of_a_guardrail_is_told_by_its_name():
+    guardrail = {"guardrail_id": "g", "name": "polite", "scorer": {"experiment_id": 1, "scorer_name": "tone"}}
+    routes = {
+        "guardrails/list": {"guardrails": [{**guardrail, "action_endpoint_id": "plain"}]},
+        "endpoints/list": {"endpoints": [{"endpoint_id": "e-1", "name": "plain"}, {"endpoint_id": "e-2", "name": "b"}]},
+        "list-for-endpoint": {"configs": [{"guardrail_id": "g", "execution_order": 2}]},
+    }
+    (doc,), _ = found(gateway.read_guardrails, routes)
+    assert (doc["action_endpoint"], doc["endpoints"]) == ("plain", {"plain": 2, "b": 2})
