@@ -21,7 +21,7 @@ MLMODEL_FIX = "mlmodel_fix"
 Json = Dict[str, Any]
 _TYPES = {
     "base": dict, "content": dict, "begun": list, "losses": list, "fingerprint": str, "parent": str, "original": dict,
-    "options": list,
+    "options": list, "open": list,
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any, Dict
 
 import pytest
 
-from mlflow_migration.bulk.export_logged_models import _chosen
+from mlflow_migration.bulk.export_logged_models import _OTHERWISE, chosen_experiments
 from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound
 from mlflow_migration.common.old_layouts import canonical_logged_models
 
@@ -63,10 +63,10 @@ def test_experiments_that_are_meant() -> None:
 
     pages = [[experiments["1"]], [experiments["3"], experiments["2"]]]
     server: Any = SimpleNamespace(uri="http://src", experiment=get, search_experiments=lambda: iter(pages))
-    chosen, deleted = _chosen(server, ["all"])
+    chosen, deleted = chosen_experiments(server, ["all"], _OTHERWISE)
     assert [item["name"] for item in chosen] == ["e1", "e2"]
     assert [item["name"] for item in deleted] == ["e3"]
-    assert _chosen(server, ["2", "1", "2"]) == ([experiments["2"], experiments["1"]], [])
+    assert chosen_experiments(server, ["2", "1", "2"], _OTHERWISE) == ([experiments["2"], experiments["1"]], [])
     for ids, why in ((["9"], "no experiment with the id '9'"), (["1", "3"], "'e3' is deleted; export-experiment")):
         with pytest.raises(BadInput, match=why):
-            _chosen(server, ids)
+            chosen_experiments(server, ids, _OTHERWISE)

@@ -139,6 +139,7 @@ def test_release_1_2_0_of_server_2_22():
         },
         "runs": [IDS_2_22[3], IDS_2_22[2], IDS_2_22[1], IDS_2_22[0]],
         "logged_models": [],
+        "traces": [],
         "left_out_models": [],
         "failed_runs": [],
     }
@@ -187,6 +188,7 @@ def test_release_1_2_0_of_server_3_17():
         },
         "runs": [of_model, IDS_3_17[3], IDS_3_17[2], IDS_3_17[1], IDS_3_17[0]],
         "logged_models": [],
+        "traces": [],
         "left_out_models": [],
         "failed_runs": [],
     }
@@ -220,6 +222,7 @@ def test_years_ago_everything_was_a_list():
         },
         "runs": [A, B],
         "logged_models": [],
+        "traces": [],
         "left_out_models": [],
         "failed_runs": [],
     }
@@ -270,6 +273,7 @@ def test_runs_right_below_the_experiment():
         },
         "runs": [D],
         "logged_models": [],
+        "traces": [],
         "left_out_models": [],
         "failed_runs": ["f" * 32],
         "permissions": {
@@ -313,6 +317,7 @@ def test_runs_and_models_in_directories_of_their_own():
         },
         "runs": [E],
         "logged_models": [MODEL],
+        "traces": ["tr-" + "2b" * 16],
         "left_out_models": [],
         "failed_runs": [],
     }
@@ -344,6 +349,7 @@ def test_the_answer_of_a_server():
         },
         "runs": [],
         "logged_models": [],
+        "traces": [],
         "left_out_models": [],
         "failed_runs": [],
     }
