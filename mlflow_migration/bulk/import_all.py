@@ -63,7 +63,8 @@ def import_server(
         import_prompts_if_any(tracking, registry, job, directory.sub(PROMPTS), options, id_map)
     if has[DATASETS]:
         import_datasets_if_any(tracking, job, directory.sub(DATASETS), options, id_map)
-    import_kinds(tracking, job, directory, {**options, "experiment_rename_file": renames[0]}, id_map)
+    given = {**options, "experiment_rename_file": renames[0], "model_rename_file": renames[1]}
+    import_kinds(tracking, job, directory, given, id_map)
 
 
 def _import(

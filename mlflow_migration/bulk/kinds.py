@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
+from mlflow_migration.access.access import PERMISSIONS, ROLES, USERS
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.kinds import COMING, Kind, export_kind, file_of, folder_of, import_kind
+from mlflow_migration.common.kinds import (
+    COMING,
+    Kind,
+    Recorded,
+    export_kind,
+    file_of,
+    folder_of,
+    import_kind,
+    leave_out,
+)
 from mlflow_migration.gateway.kinds import AFTER_SCORERS, ENDPOINTS
 from mlflow_migration.issue.issues import ISSUES
 from mlflow_migration.label_schema.label_schemas import LABEL_SCHEMAS
 from mlflow_migration.mcp_server.mcp_servers import MCP_SERVERS
 from mlflow_migration.review_queue.review_queues import REVIEW_QUEUES
 from mlflow_migration.scorer.scorers import SCORERS
+from mlflow_migration.server_job.server_jobs import JOBS
 from mlflow_migration.webhook.webhooks import WEBHOOKS
 
+# what users may do with an object comes after the object
 KINDS: Sequence[Kind] = (
     *ENDPOINTS, SCORERS, *AFTER_SCORERS, ISSUES, LABEL_SCHEMAS, REVIEW_QUEUES, WEBHOOKS, MCP_SERVERS,
+    USERS, ROLES, PERMISSIONS,
 )  # fmt: skip
+_ALL: Sequence[Recorded] = (*KINDS, JOBS)
 
 
 def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
@@ -29,7 +43,7 @@ def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str
     :param script: Name of the command, for the files.
     """
     for outcome in job.executor.imap(
-        lambda kind: export_kind(kind, tracking, job, directory.sub(folder_of(kind)), script), KINDS
+        lambda kind: export_kind(kind, tracking, job, directory.sub(folder_of(kind)), script), _ALL
     ):
         if outcome.error is not None:
             job.failed(outcome.item.name, None, outcome.error)
@@ -37,7 +51,7 @@ def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str
 
 def has_kinds(directory: ExportDir) -> bool:
     """Tell whether an export has objects of any of these kinds."""
-    return any(directory.sub(folder_of(kind)).exists(file_of(kind)) for kind in KINDS)
+    return any(directory.sub(folder_of(kind)).exists(file_of(kind)) for kind in _ALL)
 
 
 def import_kinds(
@@ -60,3 +74,6 @@ def import_kinds(
         done = job.executor.gather(load, [kind])[0]
         if done.error is not None:
             job.failed(kind.name, None, done.error)
+    place = directory.sub(folder_of(JOBS))
+    if place.exists(file_of(JOBS)):
+        leave_out(JOBS, job, place, JOBS.why)

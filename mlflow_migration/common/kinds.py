@@ -17,10 +17,11 @@ from typing import (
     Protocol,
     Sequence,
     Tuple,
+    TypeVar,
     runtime_checkable,
 )
 
-from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound, Unauthorized, describe
+from mlflow_migration.client.errors import BadDirectory, BadInput, NotFound, Refused, Unauthorized, describe
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
@@ -32,6 +33,7 @@ from mlflow_migration.common.rename_utils import get_renames, rename
 from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled, short
 
 Json = Dict[str, Any]
+T = TypeVar("T")
 
 COMING = "coming"
 """Name of the option that says that a dry run is one of everything; see :class:`Copies`."""
@@ -41,22 +43,21 @@ SECRETS = "secrets"
 _SCOPE = ""  # of ids in the id map: these objects are the server's, not an experiment's
 
 
-class Kind(Protocol):
-    """What is particular to one kind of object.
+class Recorded(Protocol):
+    """A kind of object that is exported: as a :class:`Kind`, or for the record only.
 
     An object is a dict as :meth:`read` yields it: what REST returns of it, with all that belongs to it inside. What
     it refers to is named by ids of experiments and runs, and else by names.
 
     :ivar name: Such as ``scorer``, for ledger and id map.
     :ivar plural: Such as ``scorers``: name of the file without ``.json``, of the list in it, and of the folder.
-    :ivar loss: What ``--accept-loss`` calls it.
 
-    Kinds that share a folder have its name as ``folder``.
+    Kinds that share a folder have its name as ``folder``. One with ``current_only`` keeps in its file nothing that the
+    source has no more. One with ``read_there`` reads by it what a destination has, where that is more.
     """
 
     name: str
     plural: str
-    loss: str
 
     def read(self, tracking: Tracking) -> Iterator[Json]:
         """Yield all objects of a server.
@@ -75,6 +76,15 @@ class Kind(Protocol):
 
     def runs(self, doc: Json) -> Sequence[str]:
         """Return the ids of the runs that it names."""
+
+
+class Kind(Recorded, Protocol):
+    """What is particular to one kind of object.
+
+    :ivar loss: What ``--accept-loss`` calls it.
+    """
+
+    loss: str
 
     def translated(self, doc: Json, copies: "Copies") -> Tuple[Json, List[str]]:
         """Return the object in terms of the destination, and a sentence for each part that the destination can't have.
@@ -138,6 +148,7 @@ class Copies:
     def __init__(self, tracking: Tracking, id_map: IdMap, doc: Json, options: Mapping[str, Any]) -> None:
         self.tracking, self._id_map = tracking, id_map
         self._renames = get_renames(options.get("experiment_rename_file"))
+        self._model_renames = get_renames(options.get("model_rename_file"))
         self._links = Links(tracking, id_map)
         self.activate = bool(options.get("activate"))
         """What would start something by itself is to be active, if it is so at the source."""
@@ -145,6 +156,14 @@ class Copies:
         """It is a dry run of an import of everything: what is not there now would have come before."""
         self._user: Optional[Tuple[Optional[str]]] = None
         self._experiments, self._runs = _dict(doc, "experiments"), _dict(doc, "runs")
+        self._known: Dict[str, Any] = {}
+
+    def once(self, name: str, find: Callable[[], T]) -> T:
+        """Return what was found under that name, and find it the first time."""
+        if name not in self._known:
+            self._known[name] = find()
+        found: T = self._known[name]
+        return found
 
     def experiment(self, src_id: str) -> str:
         """Return the id of an experiment's copy: the one of its new name, else the one that it was imported into.
@@ -175,6 +194,14 @@ class Copies:
             self._user = (self.tracking.user(),)
         return self._user[0]
 
+    def registered(self, kind: str, name: str) -> str:
+        """Return the name of the copy of a ``registered_model`` or ``prompt``."""
+        if kind == "registered_model" and self._model_renames:
+            return rename(name, self._model_renames, "model")
+        entries = self._id_map.entries(kind)
+        known = sorted(str(e["experiment_id"]).partition(":/")[2] for e in entries if e["src_id"] == name)
+        return known[-1] if known else name
+
     def object(self, kind: str, src_id: str, experiment_id: str = _SCOPE) -> Optional[str]:
         """Return the id of the copy of an object of another kind, as far as imports have written it down.
 
@@ -187,7 +214,7 @@ class Copies:
 # -- export ---------------------------------------------------------------------------------------------------------
 
 
-def export_kind(kind: Kind, tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
+def export_kind(kind: Recorded, tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
     """Export all objects of a kind, and record each. A server that knows none has none, and no file is written.
 
     :param directory: Where the kind's file goes.
@@ -215,7 +242,8 @@ def export_kind(kind: Kind, tracking: Tracking, job: Job, directory: ExportDir, 
     if job.dry_run or not (found or before):
         return
     # what the source has deleted since stays
-    gone = [doc for object_id, doc in before.items() if object_id not in {kind.id_of(doc) for doc in found}]
+    there = {kind.id_of(doc) for doc in found}
+    gone = [] if getattr(kind, "current_only", False) else [doc for i, doc in before.items() if i not in there]
     body = {
         kind.plural: gone + found,
         "experiments": {**_dict(_stored(kind, directory), "experiments"), **_known(experiments)},
@@ -225,12 +253,12 @@ def export_kind(kind: Kind, tracking: Tracking, job: Job, directory: ExportDir, 
     directory.write_json(file_of(kind), envelope(script, body, tracking_uri=tracking.uri))
 
 
-def file_of(kind: Kind) -> str:
+def file_of(kind: Recorded) -> str:
     """Return the name of a kind's file."""
     return f"{kind.plural}.json"
 
 
-def folder_of(kind: Kind) -> str:
+def folder_of(kind: Recorded) -> str:
     """Return the folder of a kind's file in the export of a server: its own, or its ``folder`` if it shares one."""
     return str(getattr(kind, "folder", kind.plural))
 
@@ -239,11 +267,11 @@ def _known(found: Mapping[str, Any]) -> Json:
     return {object_id: about for object_id, about in found.items() if about}
 
 
-def _stored(kind: Kind, directory: ExportDir) -> Json:
+def _stored(kind: Recorded, directory: ExportDir) -> Json:
     return get_mlflow(directory.read_json(file_of(kind))) if directory.exists(file_of(kind)) else {}
 
 
-def _before(kind: Kind, directory: ExportDir) -> Dict[str, Json]:
+def _before(kind: Recorded, directory: ExportDir) -> Dict[str, Json]:
     """Return what earlier exports have left in a directory, by id."""
     try:
         return {kind.id_of(doc): doc for doc in _listed(kind, _stored(kind, directory))}
@@ -251,7 +279,7 @@ def _before(kind: Kind, directory: ExportDir) -> Dict[str, Json]:
         raise BadInput(f"{describe(ex)}; export into an empty directory") from ex
 
 
-def _listed(kind: Kind, doc: Json) -> List[Json]:
+def _listed(kind: Recorded, doc: Json) -> List[Json]:
     found = doc.get(kind.plural)
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         if doc:
@@ -318,10 +346,14 @@ class KindImporter:
             self._job.lost(kind.name, str(name), lost, kind.loss)
         try:
             self._read_there(given)
+        except Unauthorized as ex:
+            self._lose(given, ex)
+            return
         except NotFound as ex:
             if ex.error_code:
                 raise
-            self._lose(given, f"the destination's server knows no {_words(kind.plural)}")
+            unknown = f"the destination's server knows no {_words(kind.plural)}"
+            self._lose(given, NotFound(unknown, http_status_code=404))
             return
         copies = Copies(self._tracking, self._id_map, doc, self._options)
         # one after the other: some are made from others, numbers follow the order, and there are few
@@ -334,9 +366,9 @@ class KindImporter:
         if self._made and isinstance(kind, LeavesToDo):
             self._job.ledger.note(kind.to_do(self._made))
 
-    def _lose(self, given: Sequence[Json], reason: str) -> None:
+    def _lose(self, given: Sequence[Json], why: Refused) -> None:
         for src in given:
-            self._job.lost(self._kind.name, self._id(src), NotFound(reason, http_status_code=404), self._kind.loss)
+            self._job.lost(self._kind.name, self._id(src), why, self._kind.loss)
 
     def _id(self, src: Json) -> str:
         return _safely(lambda: self._kind.id_of(src)) or "?"
@@ -349,7 +381,7 @@ class KindImporter:
         if not given:
             return
         claimed = {str(entry["dst_id"]) for entry in self._id_map.entries(self._kind.name)}
-        for there in self._kind.read(self._tracking):
+        for there in getattr(self._kind, "read_there", self._kind.read)(self._tracking):
             object_id = self._kind.id_of(there)
             self._by_id[object_id] = there
             if object_id not in claimed:
@@ -467,15 +499,26 @@ def import_kind(
     KindImporter(kind, tracking, job, id_map, options).import_all(directory)
 
 
+def leave_out(kind: Recorded, job: Job, directory: ExportDir, why: str) -> None:
+    """Record that the objects of a kind which is exported for the record only are not imported.
+
+    :param directory: With the kind's file.
+    :param why: For the summary.
+    """
+    for doc in _before(kind, directory).values():
+        job.ledger.expect(kind.name, 1)
+        job.ledger.record(kind.name, "skipped", kind.id_of(doc), name=kind.title(doc), reason=why)
+
+
 # -- scripts and functions ------------------------------------------------------------------------------------------
 
 
-def export_kind_script(kind: Kind, options: Mapping[str, Any]) -> int:
+def export_kind_script(kind: Recorded, options: Mapping[str, Any]) -> int:
     """Do the work of the console script that exports a kind and return its exit status."""
     return export_group_script(kind.plural, (kind,), options)
 
 
-def export_group_script(group: str, kinds: Sequence[Kind], options: Mapping[str, Any]) -> int:
+def export_group_script(group: str, kinds: Sequence[Recorded], options: Mapping[str, Any]) -> int:
     """Do the work of the console script that exports several kinds and return its exit status.
 
     :param group: What is exported, in the plural: ``export-GROUP`` is the script.
@@ -503,13 +546,13 @@ def import_group_script(group: str, kinds: Sequence[Kind], options: Mapping[str,
     return import_script(name, options, _words(group), work)
 
 
-def export_kind_function(kind: Kind, output_dir: str, mlflow_client: Any, workers: int) -> Dict[str, int]:
+def export_kind_function(kind: Recorded, output_dir: str, mlflow_client: Any, workers: int) -> Dict[str, int]:
     """Do the work of the function that exports a kind; returns how many objects ended how."""
     return export_group_function(kind.plural, (kind,), output_dir, mlflow_client, workers)[kind.name]
 
 
 def export_group_function(
-    group: str, kinds: Sequence[Kind], output_dir: str, mlflow_client: Any, workers: int
+    group: str, kinds: Sequence[Recorded], output_dir: str, mlflow_client: Any, workers: int
 ) -> Dict[str, Dict[str, int]]:
     """Do the work of the function that exports several kinds; returns how many objects of each ended how."""
     options = {"workers": workers}
@@ -539,7 +582,7 @@ def import_group_function(
         return {kind.name: dict(to.job.ledger.counts.get(kind.name, {})) for kind in kinds}
 
 
-def _export(kinds: Sequence[Kind], frm: Source, name: str) -> None:
+def _export(kinds: Sequence[Recorded], frm: Source, name: str) -> None:
     script = name.replace("-", "_") + ".py"
     for kind in kinds:
         export_kind(kind, frm.tracking, frm.job, frm.directory, script)

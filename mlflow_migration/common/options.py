@@ -20,7 +20,7 @@ from mlflow_migration.client.errors import BadInput
 LOSS_KINDS = (
     "runs", "artifacts", "values", "inputs", "logged-models", "versions", "parents", "links", "notebooks", "traces",
     "evaluation-datasets", "scorers", "issues", "label-schemas", "review-queues",
-    "webhooks", "gateway", "mcp-servers", "secrets",
+    "webhooks", "gateway", "mcp-servers", "secrets", "users", "permissions",
 )  # fmt: skip
 STAGES = ("None", "Staging", "Production", "Archived")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
@@ -231,6 +231,11 @@ OPTIONS: Dict[str, Option] = {
         _WHICH,
         "Names of prompts, comma separated; `all`, beginnings of names with a `*`, or a .txt file of names.",
         required=True,
+    ),
+    "users": Option(
+        _WHICH,
+        "Names of users, comma separated, or a .txt file of names: only these, and what they may do; default: all. "
+        "Servers before MLflow 3 can't list their users: without names nothing is exported of them.",
     ),
     "prompt_name": Option(
         _WHICH, "Name of the prompt; import-prompt gives it this name, without it that of the source's."

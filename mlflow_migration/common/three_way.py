@@ -16,7 +16,7 @@ from mlflow_migration.client import json_codec
 
 State = Dict[str, str]
 
-_REMOVABLE = ("tag:", "alias:", "assessment:", "record:", "experiment:", "item:", "endpoint:")
+_REMOVABLE = ("tag:", "alias:", "assessment:", "record:", "experiment:", "item:", "endpoint:", "user:")
 """Beginnings of the names of fields that can be taken away again: records and links are those of datasets."""
 
 

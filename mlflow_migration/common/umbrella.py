@@ -123,6 +123,9 @@ COMMANDS: Dict[str, Entry] = {
         "mcp_server.export_mcp_servers", "Export the registry of MCP servers to a directory."
     ),
     "import-mcp-servers": Entry("mcp_server.import_mcp_servers", "Import MCP servers from a directory."),
+    "export-users": Entry("access.export_users", "Export users, their roles and permissions to a directory."),
+    "import-users": Entry("access.import_users", "Import users, their roles and permissions from a directory."),
+    "export-jobs": Entry("server_job.export_jobs", "Export a server's jobs to a directory, for the record."),
     "list-registered-models": Entry("tools.list_registered_models", "List the registered models."),
     "get-model-signature": Entry("tools.get_model_signature", "Show the signature of a model."),
     "set-model-signature": Entry("tools.set_model_signature", "Give a model a signature that fits a sample."),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from itertools import product
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
+from mlflow_migration.client.access import read_all_users, read_permissions, read_roles, read_users
 from mlflow_migration.client.errors import BadDirectory, NotFound, Unauthorized
 from mlflow_migration.client.gateway import (
     read_bindings,
@@ -25,6 +26,7 @@ from mlflow_migration.client.label_schemas import read_label_schemas
 from mlflow_migration.client.mcp_servers import read_mcp_servers
 from mlflow_migration.client.review_queues import read_review_queues
 from mlflow_migration.client.scorers import read_scorers
+from mlflow_migration.client.server_jobs import read_jobs
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.client.webhooks import read_webhooks
 from mlflow_migration.common.export_dir import ExportDir
@@ -57,6 +59,8 @@ class Spec:
     :param switched_off: Likewise: values by paths that the destination may have instead.
     :param id: Path of what the ledger calls its id at the source; empty if that is its title.
     :param folder: That of its file, if it shares one with other kinds.
+    :param registered: Fields that name a registered model or a prompt, as which they are called.
+    :param read_there: Yields all objects of a destination, if these are more than ``read`` yields.
     :param left_out: Says why the destination need not have an object; None if it has to.
     """
 
@@ -70,14 +74,26 @@ class Spec:
     held_back: Sequence[str] = ()
     keyed: Mapping[str, str] = field(default_factory=dict)
     switched_off: Mapping[str, str] = field(default_factory=dict)
+    registered: Sequence[str] = ()
     id: str = ""
     folder: str = ""
+    read_there: Optional[Callable[[Tracking], Iterator[Json]]] = None
     left_out: Callable[[Json], Optional[str]] = lambda doc: None
 
 
 def _is_held_back(doc: Json) -> Optional[str]:
     return "held back without --activate"
 
+
+def _is_of_none(doc: Json) -> Optional[str]:
+    return "their experiment is deleted" if doc.get("deleted") else None
+
+
+def _would_run(doc: Json) -> Optional[str]:
+    return "to create one would run it"
+
+
+_WHAT = ("experiment_id", "registered_model", "prompt", "resource")  # that something is permitted for
 
 SPECS: Sequence[Spec] = (
     Spec(
@@ -131,6 +147,14 @@ SPECS: Sequence[Spec] = (
         ignored=("budget_policy_id",), left_out=_is_held_back, id="budget_policy_id", folder="gateway",
     ),
     Spec("mcp_server", "mcp_servers", read_mcp_servers, ("name",)),
+    Spec("user", "users", read_users, ("username",), folder="users", read_there=read_all_users),
+    Spec("role", "roles", read_roles, ("name",), ignored=("role_id",), id="role_id", folder="users"),
+    Spec(
+        "permission", "permissions", read_permissions, ("user", "role", "resource_type", *_WHAT),
+        ignored=("id", "permission_id", "deleted"), registered=("registered_model", "prompt"), id="id", folder="users",
+        left_out=_is_of_none,
+    ),
+    Spec("job", "jobs", read_jobs, ("job_id",), left_out=_would_run),
 )  # fmt: skip
 
 
@@ -142,6 +166,7 @@ class KindsVerifier:
     :param report: Gets the results.
     :param depth: ``counts`` compares only which objects there are.
     :param experiments: Returns the ids that an experiment of the source has at the destination.
+    :param registered: Returns the names of the copies of a ``registered_model`` or ``prompt``.
     :param scopes: Ids of the destination's experiments that are compared: nothing else is to be in them.
     """
 
@@ -149,6 +174,7 @@ class KindsVerifier:
     report: Report
     depth: str
     experiments: Callable[[str, Optional[str]], Set[str]]
+    registered: Callable[[str, str], Sequence[str]]
     scopes: Set[str]
 
     def compare(self, spec: Spec, ours: Objects, theirs: Objects) -> None:
@@ -159,14 +185,15 @@ class KindsVerifier:
         """
         names = ours[1]
         left = {index: flat(spec, doc) for index, doc in enumerate(theirs[0])}
-        alike: Dict[str, List[int]] = defaultdict(list)  # what the names that are no ids are the same of
+        by_key: Dict[Tuple[Any, ...], List[int]] = {}
         for index, dst in left.items():
-            alike[_plain_name(spec, dst)].append(index)
+            by_key.setdefault(_key(spec, dst), []).append(index)
         for doc in ours[0]:
             src = flat(spec, doc)
-            thing = Thing(spec.kind, str(doc.get(spec.id) or title(spec, doc, names)), title(spec, doc, names))
-            same = alike[_plain_name(spec, src)]
-            found = [index for index in same if index in left and self._is_copy(spec, src, left[index], names)]
+            name = title(spec, doc, names)
+            thing = Thing(spec.kind, str(doc.get(spec.id) or name), name)
+            near = {index for key in self._keys(spec, src, names) for index in by_key.get(key, ())}
+            found = [index for index in sorted(near & left.keys()) if self._is_copy(spec, src, left[index], names)]
             if not found:
                 self._missing(spec, thing, doc)
                 continue
@@ -188,6 +215,19 @@ class KindsVerifier:
         else:
             self.report.leave_out(spec.kind, why)
 
+    def _keys(self, spec: Spec, src: Fields, names: Mapping[str, str]) -> Iterator[Tuple[Any, ...]]:
+        """Yield what names of a copy can be, as far as that is known without looking at any."""
+        values: List[Iterable[Any]] = []
+        for name in _sure(spec):
+            value = src.get(name)
+            if name in spec.experiments and value is not None:
+                values.append(self.experiments(str(value), names.get(str(value))))
+            elif name in spec.registered and value:
+                values.append(self.registered(name, str(value)))
+            else:
+                values.append([value])
+        return product(*values)
+
     def _is_copy(self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]) -> bool:
         return all(self._same(spec, name, src.get(name), dst.get(name), names) for name in spec.named)
 
@@ -197,6 +237,8 @@ class KindsVerifier:
             return str(dst) in self.experiments(str(src), names.get(str(src)))
         if path in spec.runs and src and dst:
             return self.links.same(RUN, str(src), str(dst), "")
+        if path in spec.registered and src and dst:
+            return str(dst) in self.registered(path, str(src))
         return bool(src == dst)
 
     def _differences(
@@ -235,10 +277,13 @@ def flat(spec: Spec, doc: Json) -> Fields:
     return found
 
 
-def _plain_name(spec: Spec, fields: Fields) -> str:
-    """Return the part of an object's name that its copy must have too."""
-    linked = (*spec.experiments, *spec.runs)
-    return json.dumps([fields.get(name) for name in spec.named if name not in linked], default=str)
+def _sure(spec: Spec) -> List[str]:
+    return [name for name in spec.named if name not in spec.runs]
+
+
+def _key(spec: Spec, dst: Fields) -> Tuple[Any, ...]:
+    values = ((name, dst.get(name)) for name in _sure(spec))
+    return tuple(str(value) if name in spec.experiments and value is not None else value for name, value in values)
 
 
 def _without_indexes(path: str) -> str:
@@ -260,10 +305,14 @@ def title(spec: Spec, doc: Json, names: Mapping[str, str]) -> str:
     return "/".join(found.values()) or json.dumps(doc)[:40]
 
 
-def read_server(spec: Spec, tracking: Tracking) -> Optional[List[Json]]:
-    """Return the objects that a server has; None if it can't be told, as it has no such route or the user no right."""
+def read_server(spec: Spec, tracking: Tracking, there: bool = False) -> Optional[List[Json]]:
+    """Return the objects that a server has; None if it can't be told, as it has no such route or the user no right.
+
+    :param there: It is the destination.
+    """
+    read = spec.read_there if there and spec.read_there else spec.read
     try:
-        return list(spec.read(tracking))
+        return list(read(tracking))
     except Unauthorized:
         return None
     except NotFound as ex:

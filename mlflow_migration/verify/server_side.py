@@ -270,9 +270,12 @@ class ServerSide:
 
     # -- registered models and prompts --------------------------------------------------------------------------
 
-    def objects(self, spec: Spec) -> Optional[Tuple[List[Json], Dict[str, str]]]:
-        """Return the objects of a kind, and the names of experiments by id; None if that can't be told."""
-        found = read_server(spec, self.tracking)
+    def objects(self, spec: Spec, there: bool = False) -> Optional[Tuple[List[Json], Dict[str, str]]]:
+        """Return the objects of a kind, and the names of experiments by id; None if that can't be told.
+
+        :param there: This is the destination.
+        """
+        found = read_server(spec, self.tracking, there)
         if found is None:
             return None
         return found, {one.id: one.name for one in self.experiments()} if found else {}

@@ -168,13 +168,15 @@ class Verifier:
 
     def _kinds(self, scopes: Set[str]) -> None:
         """Compare what a server has beside these."""
-        verifier = KindsVerifier(self._links, self._report, self._how.depth, self._experiment_ids, scopes)
+        verifier = KindsVerifier(
+            self._links, self._report, self._how.depth, self._experiment_ids, self._new_names, scopes
+        )
 
         def compare(spec: Spec) -> None:
             ours = self._src.objects(spec)
             if ours is None:
                 return
-            theirs = self._dst.objects(spec)
+            theirs = self._dst.objects(spec, there=True)
             verifier.compare(spec, ours, theirs or ([], {}))
 
         for outcome in self._job.executor.gather(compare, SPECS):

@@ -16,6 +16,7 @@ import pytest
 from mlflow_migration.common import options
 from mlflow_migration.common.umbrella import COMMANDS, load
 from tests.documents import ROOT, Block, blocks, commands, documents, prose, sections
+from tests.support import tables
 
 TOOLS = ("single.md", "bulk.md", "copy.md", "tools.md")
 COMMON_HEADINGS = {
@@ -153,8 +154,8 @@ def test_shown_commands_cover_each_tool() -> None:
     shown = {words[0] for block in SHELL_BLOCKS if block.language == "bash" for words in commands(block.text)}
     assert shown.issuperset(SCRIPTS)
     run = {words[0] for block in SHELL_BLOCKS if block.run for words in commands(block.text)}
-    # the servers of this run's tests are full of other tests' data: tests/open_source/test_whole_server.py has its own
-    assert run == set(SCRIPTS) - {"export-all", "import-all", "copy-all"}
+    # the servers of this run's tests are full of other tests' data: test_whole_server.py, test_kinds.py have their own
+    assert run == set(SCRIPTS) - {"export-all", "import-all", "copy-all", "import-label-schemas"}
 
 
 def test_variables_in_documents_exist() -> None:
@@ -187,3 +188,8 @@ def test_nothing_names_this_checkout() -> None:
         for path in (ROOT / folder).glob(pattern):
             if path.is_file() and path.suffix in endings:
                 assert here not in path.read_text(encoding="utf-8", errors="replace"), path
+
+
+def test_table_of_limitations_is_up_to_date() -> None:
+    text = (ROOT / "limitations.md").read_text(encoding="utf-8")
+    assert tables.with_table(text) == text, "run: python -m tests.support.tables"

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "mlflow_migration"
 BASE = {"common", "client"}
 RUNS = BASE | {"trace", "logged_model"}
 #: kinds that one rule moves: none needs another
-KINDS = {"scorer", "issue", "label_schema", "review_queue", "webhook", "gateway", "mcp_server"}
+KINDS = {"scorer", "issue", "label_schema", "review_queue", "webhook", "gateway", "mcp_server", "access", "server_job"}
 MODELS = RUNS | {"run", "model"}
 
 BELOW = {

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from mlflow_migration.bulk.kinds import KINDS
 from mlflow_migration.common import cli, options, umbrella
 from mlflow_migration.common.cli import Command, command
+from mlflow_migration.common.kinds import folder_of
 from mlflow_migration.tools import set_model_signature
 from tests.support.stub import Reply, Stub, error, missing_route
 
@@ -278,6 +279,8 @@ def answer(request):
             "datasets/search": {"datasets": [DATASET]},
             "datasets/d-1": {"dataset": DATASET},
             "issues/search": {"issues": [ISSUE]},
+            "users/current": {"user": {"username": "root", "is_admin": True}},
+            "users/list": {"users": [{"username": name, "is_admin": False} for name in ("ann", "bob", "root")]},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
         }.get(route, {})
     )
@@ -325,10 +328,10 @@ def arguments(server, tmp_path, monkeypatch):
     (bulk / "models" / "models.json").write_text('{"mlflow": {"models": ["m"]}}')
     for kind in KINDS:
         text = json.dumps({"mlflow": {kind.plural: []}})
-        for place in (tmp_path / kind.plural, bulk / kind.plural):
-            place.mkdir()
+        for place in (tmp_path / folder_of(kind), bulk / folder_of(kind)):
+            place.mkdir(exist_ok=True)
             (place / f"{kind.plural}.json").write_text(text)
-    scripts = {kind.plural: kind.plural.replace("_", "-") for kind in KINDS}
+    scripts = {folder_of(kind): folder_of(kind).replace("_", "-") for kind in KINDS}
     (tmp_path / "renames.csv").write_text("m,there\n")
     renamed = ["--model-rename-file", tmp_path / "renames.csv"]
     (tmp_path / "sample.csv").write_text("a\n1.5\n")
@@ -344,9 +347,6 @@ def arguments(server, tmp_path, monkeypatch):
         (place / "trace.json").write_text(json.dumps({"mlflow": {"info": TRACE, "spans": []}}))
     listed = {"experiments": [{"id": "7", "name": "there", "traces": ["tr-1"]}]}
     (tmp_path / "traces" / "traces.json").write_text(json.dumps({"mlflow": listed}))
-    for folder, kind in (("webhooks", "webhooks"), ("gateway", "gateway_secrets"), ("mcp_servers", "mcp_servers")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / f"{kind}.json").write_text(json.dumps({"mlflow": {kind: []}}))
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "ledger.jsonl").write_text('{"event":"start","command":"c"}\n')
     one = ["--tracking-uri", server.uri]
@@ -399,12 +399,8 @@ def arguments(server, tmp_path, monkeypatch):
         "export-evaluation-datasets": [[*one, "--evaluation-datasets", "all", "--output-dir", tmp_path / "out"]],
         "import-evaluation-datasets": [[*one, "--input-dir", tmp_path / "datasets", "--dry-run"]],
         **{f"export-{name}": [[*one, "--output-dir", tmp_path / "out"]] for name in scripts.values()},
-        **{f"import-{name}": [[*one, "--input-dir", tmp_path / plural]] for plural, name in scripts.items()},
-        **{
-            f"{verb}-{group}": [[*one, f"--{way}-dir", tmp_path / group.replace("-", "_"), *more]]
-            for group in ("webhooks", "gateway", "mcp-servers")
-            for verb, way, more in (("export", "output", ["--dry-run"]), ("import", "input", []))
-        },
+        **{f"import-{name}": [[*one, "--input-dir", tmp_path / folder]] for folder, name in scripts.items()},
+        "export-jobs": [[*one, "--output-dir", tmp_path / "out"]],
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [[*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]],
