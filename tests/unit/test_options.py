@@ -399,7 +399,7 @@ def arguments(server, tmp_path, monkeypatch):
         "export-evaluation-datasets": [[*one, "--evaluation-datasets", "all", "--output-dir", tmp_path / "out"]],
         "import-evaluation-datasets": [[*one, "--input-dir", tmp_path / "datasets", "--dry-run"]],
         **{f"export-{name}": [[*one, "--output-dir", tmp_path / "out"]] for name in scripts.values()},
-        **{f"import-{name}": [[*one, "--input-dir", tmp_path / folder]] for folder, name in scripts.items()},
+        **{f"import-{name}": [[*one, "--input-dir", tmp_path / plural]] for plural, name in scripts.items()},
         "export-jobs": [[*one, "--output-dir", tmp_path / "out"]],
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
