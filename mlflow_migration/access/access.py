@@ -193,7 +193,7 @@ class Permissions(_Access):
                 new[kind] = copies.registered(kind, str(doc[kind]))
         key = access.permission_key(new)
         what = key.partition(": ")[2]
-        if not copies.once(what, lambda: access.has_resource(copies.tracking, new)):
+        if not (copies.coming or copies.once(what, lambda: access.has_resource(copies.tracking, new))):
             raise BadDirectory(f"the {resource_type.replace('_', ' ')} that it is for is not at the destination")
         return {**new, "id": key}, []
 

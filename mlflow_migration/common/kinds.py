@@ -54,8 +54,6 @@ class Recorded(Protocol):
 
     Kinds that share a folder have its name as ``folder``. One with ``current_only`` keeps in its file nothing that the
     source has no more. One with ``read_there`` reads by it what a destination has, where that is more.
-
-    Kinds that share a folder have its name as ``folder``.
     """
 
     name: str
@@ -365,8 +363,6 @@ class KindImporter:
                 self._job.lost(kind.name, src_id, outcome.error, kind.loss, name=name)
             elif outcome.error is not None:
                 self._job.failed(kind.name, src_id, outcome.error, name=name)
-        if self._made and isinstance(kind, LeavesToDo):
-            self._job.ledger.note(kind.to_do(self._made))
         if self._made and isinstance(kind, LeavesToDo):
             self._job.ledger.note(kind.to_do(self._made))
 

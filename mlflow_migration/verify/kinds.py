@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from itertools import product
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.access import read_all_users, read_permissions, read_roles, read_users
 from mlflow_migration.client.errors import BadDirectory, NotFound, Unauthorized
@@ -57,9 +57,9 @@ class Spec:
     :param keyed: Lists whose parts have a name of their own: path of the list, and the field with that name.
     :param held_back: Paths of what only arrives with ``--activate``: that the destination has none is no difference.
     :param switched_off: Likewise: values by paths that the destination may have instead.
-    :param registered: Fields that name a registered model or a prompt, as which they are called.
     :param id: Path of what the ledger calls its id at the source; empty if that is its title.
     :param folder: That of its file, if it shares one with other kinds.
+    :param registered: Fields that name a registered model or a prompt, as which they are called.
     :param read_there: Yields all objects of a destination, if these are more than ``read`` yields.
     :param left_out: Says why the destination need not have an object; None if it has to.
     """
@@ -127,8 +127,7 @@ SPECS: Sequence[Spec] = (
     ),
     Spec(
         "issue", "issues", read_issues, ("experiment_id", "name"),
-        ignored=("issue_id", "created_timestamp", "last_updated_timestamp"), runs=("source_run_id",),
-        id="issue_id",
+        ignored=("issue_id", "created_timestamp", "last_updated_timestamp"), runs=("source_run_id",), id="issue_id",
     ),
     Spec(
         "label_schema", "label_schemas", read_label_schemas, ("experiment_id", "name"),
@@ -186,14 +185,15 @@ class KindsVerifier:
         """
         names = ours[1]
         left = {index: flat(spec, doc) for index, doc in enumerate(theirs[0])}
-        alike: Dict[str, List[int]] = defaultdict(list)  # what the names that are no ids are the same of
+        by_key: Dict[Tuple[Any, ...], List[int]] = {}
         for index, dst in left.items():
-            alike[_plain_name(spec, dst)].append(index)
+            by_key.setdefault(_key(spec, dst), []).append(index)
         for doc in ours[0]:
             src = flat(spec, doc)
-            thing = Thing(spec.kind, str(doc.get(spec.id) or title(spec, doc, names)), title(spec, doc, names))
-            same = alike[_plain_name(spec, src)]
-            found = [index for index in same if index in left and self._is_copy(spec, src, left[index], names)]
+            name = title(spec, doc, names)
+            thing = Thing(spec.kind, str(doc.get(spec.id) or name), name)
+            near = {index for key in self._keys(spec, src, names) for index in by_key.get(key, ())}
+            found = [index for index in sorted(near & left.keys()) if self._is_copy(spec, src, left[index], names)]
             if not found:
                 self._missing(spec, thing, doc)
                 continue
@@ -214,6 +214,19 @@ class KindsVerifier:
             self.report.missing(thing)
         else:
             self.report.leave_out(spec.kind, why)
+
+    def _keys(self, spec: Spec, src: Fields, names: Mapping[str, str]) -> Iterator[Tuple[Any, ...]]:
+        """Yield what names of a copy can be, as far as that is known without looking at any."""
+        values: List[Iterable[Any]] = []
+        for name in _sure(spec):
+            value = src.get(name)
+            if name in spec.experiments and value is not None:
+                values.append(self.experiments(str(value), names.get(str(value))))
+            elif name in spec.registered and value:
+                values.append(self.registered(name, str(value)))
+            else:
+                values.append([value])
+        return product(*values)
 
     def _is_copy(self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]) -> bool:
         return all(self._same(spec, name, src.get(name), dst.get(name), names) for name in spec.named)
@@ -264,10 +277,13 @@ def flat(spec: Spec, doc: Json) -> Fields:
     return found
 
 
-def _plain_name(spec: Spec, fields: Fields) -> str:
-    """Return the part of an object's name that its copy must have too."""
-    linked = (*spec.experiments, *spec.runs, *spec.registered)
-    return json.dumps([fields.get(name) for name in spec.named if name not in linked], default=str)
+def _sure(spec: Spec) -> List[str]:
+    return [name for name in spec.named if name not in spec.runs]
+
+
+def _key(spec: Spec, dst: Fields) -> Tuple[Any, ...]:
+    values = ((name, dst.get(name)) for name in _sure(spec))
+    return tuple(str(value) if name in spec.experiments and value is not None else value for name, value in values)
 
 
 def _without_indexes(path: str) -> str:

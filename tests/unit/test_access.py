@@ -374,7 +374,7 @@ class Verified:
             None, self.found, "full", lambda src_id, name: {f"9{src_id}"},
             lambda of, name: [(new_names or {}).get(name, name)], {"91"},
         )  # fmt: skip
-        verifier.compare(spec, ours, theirs, {})
+        verifier.compare(spec, (ours, {}), (theirs, {}))
 
     @property
     def counts(self):

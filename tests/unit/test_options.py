@@ -279,6 +279,8 @@ def answer(request):
             "datasets/search": {"datasets": [DATASET]},
             "datasets/d-1": {"dataset": DATASET},
             "issues/search": {"issues": [ISSUE]},
+            "users/current": {"user": {"username": "root", "is_admin": True}},
+            "users/list": {"users": [{"username": name, "is_admin": False} for name in ("ann", "bob", "root")]},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
         }.get(route, {})
     )
@@ -398,6 +400,7 @@ def arguments(server, tmp_path, monkeypatch):
         "import-evaluation-datasets": [[*one, "--input-dir", tmp_path / "datasets", "--dry-run"]],
         **{f"export-{name}": [[*one, "--output-dir", tmp_path / "out"]] for name in scripts.values()},
         **{f"import-{name}": [[*one, "--input-dir", tmp_path / plural]] for plural, name in scripts.items()},
+        "export-jobs": [[*one, "--output-dir", tmp_path / "out"]],
         "copy-all": [[*both[:3], server.uri.replace("127.0.0.1", "localhost")]],
         "copy-model": [[*both[:4], "--src-model", "m", "--dst-model", "there", "--dst-experiment-name", "there"]],
         "copy-model-version": [[*both[:4], "--src-model", "m", "--src-version", "1", "--dst-experiment-name", "there"]],
