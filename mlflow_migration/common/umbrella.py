@@ -62,7 +62,7 @@ COMMANDS: Dict[str, Entry] = {
         "model_version.import_model_version", "Import one version of a registered model with its run from a directory."
     ),
     "copy-all": Entry(
-        "copy.copy_all", "Copy a server to another: experiments, models, prompts, traces and all else."
+        "copy.copy_all", "Copy a whole server to another: experiments, traces, models, prompts and all else."
     ),
     "copy-model": Entry(
         "copy.copy_model", "Copy a registered model with its versions and their runs, also to another server."
