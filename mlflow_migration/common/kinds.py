@@ -136,6 +136,20 @@ class SetByHand(Protocol):
         """
 
 
+@runtime_checkable
+class IsNamed(Protocol):
+    """A kind whose objects are named by others, which came before them."""
+
+    def name_copy(self, tracking: Tracking, job: Job, id_map: IdMap, src: Json, doc: Json, dst_id: str) -> int:
+        """Make what names an object of the source name its copy, and return how many did not yet.
+
+        :param id_map: Gets what has become of them.
+        :param src: The object as the source has it.
+        :param doc: In terms of the destination.
+        :param dst_id: Id of the copy.
+        """
+
+
 class Copies:
     """Finds what a kind's object names at the destination.
 
@@ -431,6 +445,7 @@ class KindImporter:
         dst_id = self._kind.create(self._tracking, given.doc)
         self._made.append(given.doc)
         self._id_map.record(self._kind.name, _SCOPE, src_id, dst_id, base=_state(self._kind, given.doc))
+        self._name_copy(given, dst_id)
         self._record(given, "copied", dst_id)
 
     def _bring_up_to_date(self, given: _Given, there: Json, entry: Optional[Json]) -> None:
@@ -453,8 +468,14 @@ class KindImporter:
             if state is not None:
                 state = {**state, **{name: value for name, value in (before or {}).items() if name in unsaid}}
             self._id_map.record(kind.name, _SCOPE, kind.id_of(given.src), dst_id, base=state)
+        had_todo |= self._name_copy(given, dst_id)
         status = "differs" if todo.differs else "updated" if had_todo else "unchanged"
         self._record(given, status, dst_id, [left_alone(todo.differs, base)] if todo.differs else [], there)
+
+    def _name_copy(self, given: _Given, dst_id: str) -> bool:
+        if self._job.dry_run or not isinstance(self._kind, IsNamed):
+            return False
+        return self._kind.name_copy(self._tracking, self._job, self._id_map, given.src, given.doc, dst_id) > 0
 
     def _record(
         self,

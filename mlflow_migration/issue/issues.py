@@ -6,8 +6,11 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple
 
 from mlflow_migration.client import issues
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.id_map import IdMap
+from mlflow_migration.common.job import Job
 from mlflow_migration.common.kinds import Copies
 from mlflow_migration.common.three_way import Plan, short
+from mlflow_migration.issue.trace_links import name_copy
 
 Json = Dict[str, Any]
 
@@ -68,6 +71,10 @@ class Issues:
         todo.write = [name for name in todo.write if name in _CHANGING]
         if todo.write:
             issues.update_issue(tracking, self.id_of(there), {name: str(doc[name]) for name in todo.write})
+
+    def name_copy(self, tracking: Tracking, job: Job, id_map: IdMap, src: Json, doc: Json, dst_id: str) -> int:
+        """Make the traces that are linked to it name its copy."""
+        return name_copy(tracking, job, id_map, str(doc["experiment_id"]), self.id_of(src), dst_id)
 
 
 ISSUES = Issues()

@@ -34,6 +34,8 @@ from mlflow_migration.trace.trace_state import (
     derived_assessment_id,
     derived_id,
     digest,
+    is_issue,
+    issues_of,
     late_assessments,
     prompts_of,
     state_of,
@@ -41,6 +43,7 @@ from mlflow_migration.trace.trace_state import (
     translated_file,
     translated_spans,
     unreachable,
+    untouched,
     would_be_changed,
 )
 
@@ -119,6 +122,7 @@ class TraceImporter:
         """Destination ids of runs by those of the source."""
         self.model_ids: Mapping[str, str] = {}
         """Destination ids of logged models by those of the source."""
+        self._issue_ids: Dict[str, str] = {}
 
     # -- what is there ------------------------------------------------------------------------------------------
 
@@ -130,6 +134,9 @@ class TraceImporter:
         if self._loaded:
             return
         self._loaded = True
+        # those of an earlier import; what comes later is brought to its traces then
+        entries = self._id_map.entries("issue")
+        self._issue_ids = {str(entry["src_id"]): entry["dst_id"] for entry in entries if entry["dst_id"]}
         if not (existed and self._experiment_id):
             return
         for page in self._traces.listing(self._experiment_id):
@@ -153,7 +160,7 @@ class TraceImporter:
         if there is None or there.hex() != entry.get("seen"):
             return False
         # what it names has only come since
-        return not any(run_id in self.run_ids for run_id in (entry.get("open") or ()))
+        return not any(one in self.run_ids or one in self._issue_ids for one in (entry.get("open") or ()))
 
     def confirm(self, src_ids: Iterable[str]) -> None:
         """Record traces that have not changed since the last import; see :meth:`known`."""
@@ -242,7 +249,7 @@ class TraceImporter:
         there = {info["trace_id"]: info for info in self._traces.known([work.dst_id for work in differ])}
         for work in differ:
             work.there = there.get(work.dst_id)
-            if work.there is not None and self._is_origin(work):
+            if work.there is not None:
                 self._restore_ids(work)
         unknown = [w for w in differ if w.there is not None and self._base(w) is None]
         for outcome in self._job.executor.gather(self._look_beside, unknown):
@@ -284,7 +291,7 @@ class TraceImporter:
 
     def _translate(self, work: _Work) -> None:
         info = work.doc["info"]
-        work.info = translated(info, work.dst_id, self._experiment_id, self.run_ids, self.model_ids)
+        work.info = translated(info, work.dst_id, self._experiment_id, self.run_ids, self.model_ids, self._issue_ids)
         if self._is_origin(work):
             work.info["tags"].pop(TRACE_KEY, None)
         work.spans = translated_spans(work.doc["spans"], work.src_id, work.dst_id, self._experiments(work))
@@ -309,14 +316,22 @@ class TraceImporter:
         return work.dst_id != work.src_id and (work.doc["info"].get("tags") or {}).get(TRACE_KEY) == work.dst_id
 
     def _restore_ids(self, work: _Work) -> None:
-        """Give assessments of a trace that comes back the ids that they have here."""
-        before = {}
-        for item in (work.there or {}).get("assessments") or ():
-            carried = derived_assessment_id(work.src_id, item["assessment_id"])
-            before[derived_assessment_id(work.dst_id, carried)] = item["assessment_id"]
+        """Give assessments the ids that they have here: those of a trace that comes back, and issues not known yet."""
+        there = {item["assessment_id"]: item for item in (work.there or {}).get("assessments") or ()}
+        if self._is_origin(work):
+            before = {}
+            for assessment_id in there:
+                carried = derived_assessment_id(work.src_id, assessment_id)
+                before[derived_assessment_id(work.dst_id, carried)] = assessment_id
+            for item in work.info["assessments"]:
+                for key in ("assessment_id", "overrides"):
+                    item[key] = before.get(item.get(key), item.get(key)) or ""
+        unknown = issues_of(work.doc["info"]) - self._issue_ids.keys()
         for item in work.info["assessments"]:
-            for key in ("assessment_id", "overrides"):
-                item[key] = before.get(item.get(key), item.get(key)) or ""
+            same = there.get(item.get("assessment_id"))
+            # an import that has no such id map may have brought the issue
+            if is_issue(item) and item["assessment_name"] in unknown and same is not None and is_issue(same):
+                item["assessment_name"] = same["assessment_name"]
         old = [name for name in work.wanted if name.startswith("assessment:")]
         for name in old:
             del work.wanted[name]
@@ -410,12 +425,7 @@ class TraceImporter:
         # the request sets all that is in it, and leaves alone what is not
         write, info, there = set(work.todo.write), work.info, work.there or {}
         moved = "info" in write
-        facts = info if moved else there
-        body: Json = {
-            key: facts[key]
-            for key in ("request_time", "execution_duration", "state", "client_request_id")
-            if facts.get(key) is not None
-        }
+        body = untouched(info if moved else there)
         body.update({key: info[key] for key in ("request_preview", "response_preview") if key in write})
         metadata = info["trace_metadata"]
         body["trace_metadata"] = {k: v for k, v in metadata.items() if moved or f"metadata:{k}" in write}
@@ -541,14 +551,15 @@ class TraceImporter:
     def _remember(self, work: _Work) -> None:
         seen = digest(work.info).hex() if not work.todo.differs else None
         named = [(work.doc["info"].get("trace_metadata") or {}).get(SOURCE_RUN), *work.doc["run_ids"]]
-        open_ids = sorted({run_id for run_id in named if run_id and run_id not in self.run_ids})
+        open_ids = {run_id for run_id in named if run_id and run_id not in self.run_ids}
+        open_ids |= issues_of(work.doc["info"]) - self._issue_ids.keys()
         in_progress = work.info.get("state") == _IN_PROGRESS
         self._id_map.record(
             "trace", self._experiment_id, work.src_id, work.dst_id,
             base=settled(work.wanted, work.base, work.todo, work.missing),
             fingerprint=work.doc["about"]["fingerprint"],
             **({"seen": seen} if seen else {}),
-            **({"open": open_ids} if open_ids else {}),
+            **({"open": sorted(open_ids)} if open_ids else {}),
             **({"state": _IN_PROGRESS} if in_progress else {}),
             **({"losses": sorted(work.losses)} if work.losses else {}),
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 from urllib.parse import quote_plus
 
 from mlflow_migration.client import json_codec
@@ -54,7 +54,12 @@ def _hash(*parts: str) -> str:
 
 
 def translated(
-    info: Json, dst_id: str, experiment_id: str, run_ids: Mapping[str, str], model_ids: Mapping[str, str]
+    info: Json,
+    dst_id: str,
+    experiment_id: str,
+    run_ids: Mapping[str, str],
+    model_ids: Mapping[str, str],
+    issue_ids: Mapping[str, str],
 ) -> Json:
     """Return an info as the destination gets it.
 
@@ -63,6 +68,7 @@ def translated(
     :param experiment_id: The destination's experiment.
     :param run_ids: Destination ids of runs by those of the source; an id that is not there stays.
     :param model_ids: The same for logged models.
+    :param issue_ids: The same for issues.
     """
     src_id = info["trace_id"]
     tags = {key: value for key, value in (info.get("tags") or {}).items() if key not in SERVER_TAGS | {TRACE_KEY}}
@@ -79,6 +85,8 @@ def translated(
             for key in ("assessment_id", "overrides"):
                 if item.get(key):
                     item[key] = derived_assessment_id(dst_id, item[key])
+        if is_issue(item):
+            item["assessment_name"] = issue_ids.get(item["assessment_name"], item["assessment_name"])
         facts = dict(item.get("metadata") or {})
         if SOURCE_RUN_OF_ASSESSMENT in facts:
             run_id = facts[SOURCE_RUN_OF_ASSESSMENT]
@@ -153,6 +161,16 @@ def _span_of_file(span: Json, src_id: str, dst_id: str, experiments: Mapping[str
     return moved
 
 
+def is_issue(assessment: Json) -> bool:
+    """Tell whether an assessment links its trace to an issue; then its name is the issue's id."""
+    return assessment.get("issue") is not None and isinstance(assessment.get("assessment_name"), str)
+
+
+def issues_of(info: Json) -> Set[str]:
+    """Return the ids of the issues that a trace is linked to."""
+    return {item["assessment_name"] for item in info.get("assessments") or () if is_issue(item)}
+
+
 def late_assessments(assessments: Sequence[Json]) -> List[Json]:
     """Return those that must come after the ones that they override, in an order in which that works.
 
@@ -191,6 +209,15 @@ def would_be_changed(info: Json, spans: Sequence[Json]) -> bool:
     if begin > min(starts) // 1_000_000:
         return True
     return bool(ends) and (took is None or begin + took < max(ends) // 1_000_000)
+
+
+def untouched(info: Json) -> Json:
+    """Return what each request to write a trace has to say again of its info, so that it stays.
+
+    :param info: As the destination has it.
+    """
+    told = ("request_time", "execution_duration", "state", "client_request_id")
+    return {key: info[key] for key in told if info.get(key) is not None}
 
 
 def prompts_of(info: Json) -> List[Json]:

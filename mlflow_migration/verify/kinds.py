@@ -32,12 +32,14 @@ from mlflow_migration.client.webhooks import read_webhooks
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.io_utils import get_mlflow
 from mlflow_migration.verify.links import Links
-from mlflow_migration.verify.objects import RUN, Fields, Thing
+from mlflow_migration.verify.objects import RUN, TRACE, Fields, Thing
 from mlflow_migration.verify.report import Report
 
 Json = Dict[str, Any]
 Objects = Tuple[Sequence[Json], Mapping[str, str]]
 """Objects of one kind of a side, and the names of the side's experiments by id, as far as they are known."""
+
+ISSUE = "issue"
 
 _INDEX = re.compile(r"\.(?:\d+|\[[^]]*\])(?=\.|$)")
 
@@ -54,6 +56,7 @@ class Spec:
     :param ignored: Paths of what no destination can have; those of parts of a list leave its indexes out.
     :param experiments: Paths of ids of experiments.
     :param runs: Paths of ids of runs.
+    :param traces: Paths of ids of traces.
     :param keyed: Lists whose parts have a name of their own: path of the list, and the field with that name.
     :param held_back: Paths of what only arrives with ``--activate``: that the destination has none is no difference.
     :param switched_off: Likewise: values by paths that the destination may have instead.
@@ -71,6 +74,7 @@ class Spec:
     ignored: Sequence[str] = ()
     experiments: Sequence[str] = ("experiment_id",)
     runs: Sequence[str] = ()
+    traces: Sequence[str] = ()
     held_back: Sequence[str] = ()
     keyed: Mapping[str, str] = field(default_factory=dict)
     switched_off: Mapping[str, str] = field(default_factory=dict)
@@ -126,7 +130,7 @@ SPECS: Sequence[Spec] = (
         ignored=("binding_id", "resource_id"), id="binding_id", folder="gateway",
     ),
     Spec(
-        "issue", "issues", read_issues, ("experiment_id", "name"),
+        ISSUE, "issues", read_issues, ("experiment_id", "name"),
         ignored=("issue_id", "created_timestamp", "last_updated_timestamp"), runs=("source_run_id",), id="issue_id",
     ),
     Spec(
@@ -139,7 +143,7 @@ SPECS: Sequence[Spec] = (
             "queue_id", "creation_time_ms", "last_update_time_ms",
             "items.creation_time_ms", "items.last_update_time_ms", "items.completed_time_ms",
         ),
-        keyed={"items": "item_id"}, id="queue_id",
+        keyed={"items": "item_id"}, traces=("items.item_id",), id="queue_id",
     ),
     Spec(
         "gateway_budget", "gateway_budgets", read_budgets,
@@ -241,10 +245,31 @@ class KindsVerifier:
             return str(dst) in self.registered(path, str(src))
         return bool(src == dst)
 
+    def _with_traces_of(self, spec: Spec, src: Fields, dst: Fields) -> Fields:
+        """Return the fields of a copy with the ids that the source's traces have, where their copies have others."""
+        ours, theirs = (
+            {str(value) for path, value in fields.items() if _without_indexes(path) in spec.traces}
+            for fields in (src, dst)
+        )
+        homes: Dict[str, str] = {}
+        for dst_id in theirs - ours:
+            same = [one for one in sorted(ours - theirs) if self.links.same(TRACE, one, dst_id, "")]
+            homes.update({dst_id: same[0]} if same else {})
+        found = {}
+        for path, value in dst.items():
+            index = _INDEX.search(path)
+            home = homes.get(index.group()[2:-1]) if index else None
+            if home and index:
+                path = f"{path[: index.start()]}.[{home}]{path[index.end() :]}"
+                value = home if _without_indexes(path) in spec.traces else value
+            found[path] = value
+        return found
+
     def _differences(
         self, spec: Spec, src: Fields, dst: Fields, names: Mapping[str, str]
     ) -> List[Tuple[str, Any, Any]]:
         found = []
+        dst = self._with_traces_of(spec, src, dst)
         for name in sorted(src.keys() | dst.keys()):
             if dst.get(name) is None and any(_is_below(name, path) for path in spec.held_back):
                 continue

@@ -21,6 +21,8 @@ COMPUTED = frozenset(
 """What servers make up from the spans of a trace, where nobody has told it."""
 
 LINKED_PROMPTS = "mlflow.linkedPrompts"
+ISSUE_ID = "issue id"
+"""Field of an assessment that links its trace to an issue."""
 _SET_BY_SERVER = frozenset({"mlflow.trace.infoFinalized", "mlflow.artifactLocation", "mlflow.trace.spansLocation"})
 _REQUEST_ID = "mlflow.traceRequestId"
 _ATTACHMENT = re.compile(r"mlflow-attachment://([0-9a-fA-F\-]{36})")
@@ -122,6 +124,9 @@ def _assessment(doc: Mapping[str, Any]) -> Fields:
     for kind in ("feedback", "expectation", "issue", "error"):
         if doc.get(kind) is not None:
             fields[kind] = canonical(doc[kind])
+    if doc.get("issue") is not None:  # its name is the issue's id
+        fields[ISSUE_ID] = fields["name"]
+        fields["name"] = str(doc["issue"].get("issue_name") or "")
     fields.update((f"metadata:{key}", plain(value)) for key, value in (doc.get("metadata") or {}).items())
     return fields
 
@@ -142,7 +147,7 @@ def numbered(assessments: Mapping[str, Fields]) -> Dict[str, Fields]:
 
 
 def _is_reference(key: str) -> bool:
-    return key == "overrides" or key.startswith("metadata:")  # may hold ids, which differ on both sides
+    return key in ("overrides", ISSUE_ID) or key.startswith("metadata:")  # may hold ids, which differ on both sides
 
 
 # -- spans ------------------------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 from mlflow_migration.client.errors import describe
 from mlflow_migration.common.job import Job
 from mlflow_migration.verify.compare import Comparison, How, guarded
+from mlflow_migration.verify.kinds import ISSUE, SPECS
 from mlflow_migration.verify.links import Links
 from mlflow_migration.verify.objects import LOGGED_MODEL, RUN, TRACE, Fields, Thing
 from mlflow_migration.verify.report import Report
 from mlflow_migration.verify.server_side import ServerSide
-from mlflow_migration.verify.trace_objects import COMPUTED, LINKED_PROMPTS, Trace, numbered, prompts_in
+from mlflow_migration.verify.trace_objects import COMPUTED, ISSUE_ID, LINKED_PROMPTS, Trace, numbered, prompts_in
 
 _REFERENCES = {
     "metadata:mlflow.sourceRun": RUN,
@@ -67,6 +68,8 @@ class TraceVerifier:
         self._seen: Set[str] = set()
         self._expected: Dict[str, Set[str]] = {}
         self._all: Optional[List[str]] = None
+        self._issues: Optional[Tuple[Dict[str, str], ...]] = None
+        self._issues_lock = threading.Lock()
 
     def index(self, experiment_id: str) -> None:
         """Read which traces an experiment of the destination has, before anything is compared."""
@@ -249,6 +252,8 @@ class TraceVerifier:
         """Tell whether a field of a trace, of an assessment or of a span says the same on both sides."""
         if name in _REFERENCES:
             return self._links.same(_REFERENCES[name], src or "", dst or "", pair.scope)
+        if name == ISSUE_ID:
+            return self._same_issue(src, dst)
         if name == _EXPERIMENT:
             return self._same_experiment(src, dst)
         if type(src) is not type(dst):
@@ -277,6 +282,26 @@ class TraceVerifier:
             self._expected[ours] = self._experiments(ours, None)
         expected = self._expected[ours]
         return theirs in expected if expected else ours == theirs
+
+    def _same_issue(self, src: str, dst: str) -> bool:
+        """Tell whether an id names the copy of an issue: as an import has noted it, else by its own name."""
+        known = {str(entry["dst_id"]) for entry in self._links.entries(ISSUE) if entry["src_id"] == src}
+        if dst in known:
+            return True
+        ours, theirs = self._names_of_issues()
+        if src != dst:
+            return not known and src in ours and ours[src] == theirs.get(dst)
+        # the source's id may stay where nothing is a copy of the issue
+        return src in theirs or not (known or ours.get(src) in theirs.values())
+
+    def _names_of_issues(self) -> Tuple[Dict[str, str], ...]:
+        """Return the names of the issues of both sides by id."""
+        spec = next(spec for spec in SPECS if spec.kind == ISSUE)
+        with self._issues_lock:
+            if self._issues is None:
+                found = [side.objects(spec) or ((), {}) for side in (self._src, self._dst)]
+                self._issues = tuple({str(one["issue_id"]): str(one["name"]) for one in docs} for docs, _ in found)
+            return self._issues
 
     def _same_prompts(self, src: str, dst: str) -> bool:
         ours, theirs = prompts_in(src), prompts_in(dst)

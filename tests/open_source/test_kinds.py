@@ -13,6 +13,7 @@ from tests.support.make_kinds import (
     ONLINE,
     TRACES,
     Kind,
+    issue_links,
     make_active_scorer,
     make_endpoint,
     make_trace,
@@ -87,12 +88,19 @@ def test_all_arrive_with_a_copy_of_everything(
     assert "do not reconcile" not in result.stdout, result
     counts, names = counts_of(result), [names_of_experiments(Rest(side.uri)) for side in sides]
     for kind in KINDS:
-        assert set(counts[kind.name]) <= {"copied", "unchanged"}
+        # an issue was there before the traces that are linked to it
+        assert set(counts[kind.name]) <= {"copied", "unchanged", *(["updated"] if kind.name == "issue" else [])}
         assert sum(counts[kind.name].values()) == kind.number + kind.defaults
         ours, theirs = (kind.read(Rest(side.uri), of) for side, of in zip(sides, names))
         assert ours == theirs
-    again = run_script("copy-all", *both, check=0)
-    assert {status for of_kind in counts_of(again).values() for status in of_kind} == {"unchanged"}
+    ours, theirs = (issue_links(Rest(side.uri)) for side in sides)
+    assert len(ours) == 3
+    assert ours == theirs
+    # as it is, and as one that knows nothing of the copies
+    for more in ((), ("--report-dir", tmp_path / "another")):
+        again = run_script("copy-all", *both, *more, check=0)
+        assert {status for of_kind in counts_of(again).values() for status in of_kind} == {"unchanged"}
+        assert issue_links(Rest(dst.uri)) == ours
 
 
 def test_scorers_that_do_something(

@@ -108,9 +108,15 @@ def make_issues(rest: Rest, experiment_id: str) -> None:
     about = {"experiment_id": experiment_id, "name": "too slow"}
     found = {"description": "Ünder load", "status": "resolved", "severity": "high", "root_causes": ["a cache", "b"]}
     found.update(categories=["latency"], created_by="ann", source_run_id=run_id)
-    rest.post(f"{V3}/issues", {**about, **found})
+    made = [rest.post(f"{V3}/issues", {**about, **found})["issue"]["issue_id"]]
     for _ in range(2):
-        rest.post(f"{V3}/issues", {**about, "description": "by hand"})
+        made.append(rest.post(f"{V3}/issues", {**about, "description": "by hand"})["issue"]["issue_id"])
+    for trace_id, issue_id in ((TRACES[0], made[0]), (TRACES[1], made[0]), (TRACES[1], made[1])):
+        times = dict.fromkeys(("create_time", "last_update_time"), "2024-05-01T00:00:01Z")
+        source = {"source_type": "LLM_JUDGE", "source_id": "ann"}
+        doc = {"trace_id": trace_id, "assessment_name": issue_id, "issue": {"issue_name": "too slow"}}
+        body = {"assessment": {**doc, **times, "source": source, "rationale": "10 s"}}
+        rest.post(f"{V3}/traces/{trace_id}/assessments", body)
 
 
 def issues(rest: Rest, names: Dict[str, str]) -> List[Json]:
@@ -121,6 +127,19 @@ def issues(rest: Rest, names: Dict[str, str]) -> List[Json]:
         issue["run"] = rest.run(run_id)["info"]["run_name"] if run_id else ""
         found.append({**_kept(issue), "experiment": names[issue["experiment_id"]]})
     return sorted(found, key=lambda one: json.dumps(one, sort_keys=True))
+
+
+def issue_links(rest: Rest) -> List[Json]:
+    """Return the assessments that link the traces to issues, with what the issue is in place of its id."""
+    issues_by_id = {one["issue_id"]: _kept(one) for one in rest.pages(f"{V3}/issues/search", {}, "issues")}
+    found: List[Json] = []
+    for trace_id in TRACES:
+        info = rest.get(f"{V3}/traces/{trace_id}")["trace"]["trace_info"]
+        for one in info.get("assessments") or ():
+            issue = issues_by_id[one["assessment_name"]]
+            issue.pop("source_run_id", None)
+            found.append({**one, "assessment_name": "", "of": issue})
+    return sorted(found, key=lambda one: str(one["assessment_id"]))
 
 
 def _kept(doc: Json) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 import pytest
 
@@ -11,6 +12,7 @@ from mlflow_migration.client.credentials import Connection
 from mlflow_migration.client.errors import BadDirectory, NotFound, Refused
 from mlflow_migration.client.rest_client import RestClient
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.kinds import COMING, Copies, folder_of
 from mlflow_migration.common.three_way import Plan
@@ -18,6 +20,7 @@ from mlflow_migration.issue.issues import ISSUES
 from mlflow_migration.label_schema.label_schemas import LABEL_SCHEMAS
 from mlflow_migration.review_queue.review_queues import REVIEW_QUEUES
 from mlflow_migration.scorer.scorers import SCORERS, has_code
+from mlflow_migration.trace.trace_state import digest, state_of
 from tests.support.stub import Reply, Stub, error, missing_route
 
 A_RUN = "a" * 32
@@ -34,6 +37,7 @@ class Case:
 
     def _answer(self, request):
         reply = self.replies.get(request.path.partition("/mlflow/")[2])
+        reply = reply(request) if callable(reply) else reply
         if reply is None:
             return missing_route() if request.path.endswith("users/current") else Reply({})
         return reply if isinstance(reply, Reply) else Reply(reply)
@@ -138,6 +142,72 @@ def test_an_issue_whose_reply_is_lost_is_made_once(case):
     case.replies["issues/search"] = {"issues": [*others, made]}
     assert ISSUES.create(case.tracking, issue(experiment_id="5")) == "i"
     assert len(case.writes("mlflow/issues")) == 1
+
+
+class Pool(NamedTuple):
+    executor: Executor
+
+
+@pytest.fixture
+def pool():
+    with Executor(1) as executor:
+        yield Pool(executor)
+
+
+def link(assessment_id, name, **more):
+    return {"assessment_id": assessment_id, "assessment_name": name, "issue": {"issue_name": "n"}, **more}
+
+
+def linked(trace_id, *assessments, **tags):
+    place = {"mlflow_experiment": {"experiment_id": "5"}}
+    info = {"trace_id": trace_id, "trace_location": place, "request_time": "2024-05-01T00:00:00Z", "state": "OK"}
+    return {**info, "tags": tags, "trace_metadata": {"k": "v"}, "assessments": list(assessments)}
+
+
+def test_traces_that_were_linked_to_an_issue_name_its_copy(case, pool):
+    """Nothing else of them is written, and what the id map has of them goes on; a search finds them until then."""
+    judged = {"assessment_id": "a-2", "assessment_name": "i", "feedback": {"value": 1}}
+    one = linked("t1", link("a-1", "i", last_update_time="2024-05-01T00:00:07Z"), judged, link("a-3", "other"))
+    two = linked("t2", link("a-4", "i"), **{"mlflow_exim.trace.trace_id": "t0"})
+    there = {info["trace_id"]: info for info in (one, two)}
+    written = []
+
+    def search(request):
+        assert request.json["filter"] == "issue.id = 'i'"
+        done = {info["trace_id"] for info in written}
+        return {"traces": [info for trace_id, info in there.items() if trace_id not in done][:1]}
+
+    def write(request):
+        written.append(request.json["trace"]["trace_info"])
+        return {"trace": {"trace_info": written[-1]}}
+
+    case.replies.update({"traces/search": search, "traces": write})
+    base = state_of(one)
+    case.id_map.record(
+        "trace", "5", "t1", "t1", base=base, seen=digest(one).hex(), open=["i", "other"], fingerprint="f"
+    )
+    edited = dict.fromkeys(state_of(two), "edited since")
+    case.id_map.record("trace", "5", "t0", "t2", base=edited, seen="edited", open=["i"])
+    doc = issue(experiment_id="5")
+    assert ISSUES.name_copy(case.tracking, pool, case.id_map, issue(), doc, "j") == 2
+    same = {"trace_location": one["trace_location"], "request_time": "2024-05-01T00:00:00Z", "state": "OK"}
+    same.update(tags={}, trace_metadata={})
+    renamed = link("a-1", "j", last_update_time="2024-05-01T00:00:07Z")
+    assert written == [
+        {**same, "trace_id": "t1", "assessments": [renamed]},
+        {**same, "trace_id": "t2", "assessments": [link("a-4", "j")]},
+    ]
+    now = {**one, "assessments": [renamed, *one["assessments"][1:]]}
+    entry = case.id_map.find("trace", "5", "t1")
+    assert (entry["base"], entry["seen"], entry["open"]) == (state_of(now), digest(now).hex(), ["other"])
+    assert entry["base"] != base
+    assert entry["fingerprint"] == "f"
+    entry = case.id_map.find("trace", "5", "t0")
+    assert (entry["base"], entry["seen"], entry["open"]) == (edited, "edited", [])
+    asked = len(case.stub.requests)
+    assert ISSUES.name_copy(case.tracking, pool, case.id_map, issue(), doc, "i") == 0
+    assert ISSUES.name_copy(case.tracking, pool, case.id_map, issue(issue_id="i' OR"), doc, "j") == 0
+    assert len(case.stub.requests) == asked
 
 
 # -- label schemas

@@ -21,6 +21,7 @@ BELOW = {
     "logged_model": BASE,
     "evaluation_dataset": BASE,
     **dict.fromkeys(KINDS, BASE),
+    "issue": BASE | {"trace"},  # an assessment of a trace names an issue
     "run": RUNS,
     "experiment": RUNS | {"run"},
     "model": RUNS | {"run"},

@@ -16,6 +16,7 @@ from mlflow_migration.trace.trace_exporter import attachments_in, fingerprint
 from mlflow_migration.trace.trace_state import (
     derived_id,
     digest,
+    issues_of,
     late_assessments,
     prompts_of,
     state_of,
@@ -233,14 +234,14 @@ def test_a_copy_of_another_id_brings_its_own_ids_and_references():
         "assessments": [{"assessment_id": "a-1", "metadata": {"mlflow.assessment.sourceRunId": "r1"}},
                         {"assessment_id": "a-2", "overrides": "a-1"}],
     }  # fmt: skip
-    found = translated(info, dst, "5", {"r1": "r2"}, {"m1": "m2"})
+    found = translated(info, dst, "5", {"r1": "r2"}, {"m1": "m2"}, {})
     assert found["tags"] == {"a": "b", "mlflow_exim.trace.trace_id": ID}
     assert found["trace_metadata"] == {"mlflow.sourceRun": "r2", "mlflow.modelId": "m2"}
     first, second = found["assessments"]
     assert first["metadata"] == {"mlflow.assessment.sourceRunId": "r2"}
     assert first["assessment_id"] not in ("a-1", second["assessment_id"])
     assert second["overrides"] == first["assessment_id"]
-    same = translated(info, ID, "5", {}, {})
+    same = translated(info, ID, "5", {}, {}, {})
     assert same["tags"] == {"a": "b"}
     assert [item["assessment_id"] for item in same["assessments"]] == ["a-1", "a-2"]
     reference = f"mlflow-attachment://6b8f1c2a-9d3e-4f50-8172-8394a5b6c7d8?content_type=a&trace_id={ID}&size=1"
@@ -257,6 +258,19 @@ def test_a_copy_of_another_id_brings_its_own_ids_and_references():
         {"key": "mlflow.experimentId", "value": {"string_value": "5"}},
     ]
     assert attachments_in(json.dumps(spans).encode(), {}) == ["6b8f1c2a-9d3e-4f50-8172-8394a5b6c7d8"]
+
+
+def test_a_link_to_an_issue_names_its_copy_as_soon_as_that_is_known():
+    link, other = ({"assessment_id": f"a-{name}", "assessment_name": name, "issue": {}} for name in ("i1", "i2"))
+    judged = {"assessment_id": "a-3", "assessment_name": "i1", "feedback": {"value": 1}}
+    info = {**INFO, "assessments": [link, other, judged]}
+    found = translated(info, ID, "5", {}, {}, {"i1": "j1"})
+    assert [item["assessment_name"] for item in found["assessments"]] == ["j1", "i2", "i1"]
+    assert issues_of(info) == {"i1", "i2"}
+    assert issues_of(found) == {"j1", "i2"}
+    hostile = {**INFO, "assessments": [{"issue": {}, "assessment_name": ["i1"]}, {"issue": {}}]}
+    assert issues_of(hostile) == set()
+    assert translated(hostile, ID, "5", {}, {}, {"i1": "j1"})["assessments"][0]["assessment_name"] == ["i1"]
 
 
 def test_overriding_assessments_come_after_those_that_they_override():

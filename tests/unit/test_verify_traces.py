@@ -12,8 +12,10 @@ import pytest
 from benchmarks.prove_traces import _not_compared
 from mlflow_migration.trace.trace_state import translated_file
 from mlflow_migration.verify.compare import Comparison
+from mlflow_migration.verify.kinds import SPECS, KindsVerifier
+from mlflow_migration.verify.report import Report
 from mlflow_migration.verify.trace_objects import Trace, numbered, prompts_in, spans_of, trace_of
-from mlflow_migration.verify.trace_verifier import _portions
+from mlflow_migration.verify.trace_verifier import TraceVerifier, _portions
 from mlflow_migration.verify.verify_migration import verify_migration
 from tests.support.make_traces import assessment, exact, file_span, info, span_id_of, trace_id_of
 from tests.support.rest import Json
@@ -114,6 +116,81 @@ def test_assessments_of_copies_with_other_ids() -> None:
     assert ours["1 (overrides)"] == theirs["1 (overrides)"] and ours["1 (overrides)"]["overrides"] == "0 (overridden)"
     changed = made(TRACE, valid=False)["0 (overridden)"]
     assert {key for key, value in changed.items() if ours["0 (overridden)"][key] != value} == {"valid"}
+
+
+class Issues:
+    """A side, or what is a copy of what: as much of it as is asked."""
+
+    def __init__(self, copies: Dict[str, str], **names: str) -> None:
+        self.copies, self.names = copies, names
+
+    def objects(self, spec: Any) -> Any:
+        return [{"issue_id": one, "name": name} for one, name in self.names.items()], {}
+
+    def entries(self, kind: str) -> List[Json]:
+        return [{"src_id": src, "dst_id": dst} for src, dst in self.copies.items()] if kind == "issue" else []
+
+
+@pytest.mark.parametrize(
+    ("copies", "theirs", "named", "differs"),
+    [
+        ({"i1": "j1"}, {"j1": "slow"}, "j1", False),
+        ({"i1": "j1"}, {"j1": "slow", "j2": "slow"}, "j2", True),
+        ({"i1": "j1"}, {"j1": "slow"}, "i1", True),
+        ({}, {"j1": "slow"}, "j1", False),
+        ({}, {"j1": "wrong"}, "j1", True),
+        ({}, {"j1": "slow"}, "i1", True),
+        ({}, {}, "i1", False),  # the issue itself is missing, which is told of it
+        ({}, {"i1": "slow", "j1": "slow"}, "i1", False),
+    ],
+)
+def test_issues_that_traces_name(copies: Dict[str, str], theirs: Dict[str, str], named: str, differs: bool) -> None:
+    """An assessment that links a trace to an issue names the issue's copy."""
+
+    def linked(issue_id: str, trace_id: str) -> Trace:
+        docs = [{**assessment(trace_id, issue_id, issue={"issue_name": "slow"}), "assessment_id": "a-1"}]
+        docs.append({**assessment(trace_id, "i1", feedback={"value": 1.0}), "assessment_id": "a-2"})
+        return trace_of(info(trace_id, "1", assessments=docs))
+
+    verifier: Any = TraceVerifier.__new__(TraceVerifier)
+    TraceVerifier.__init__(
+        verifier, None, Issues({}, i1="slow"), Issues({}, **theirs), Issues(copies), None, None, set(), set(),  # type: ignore[arg-type]
+        lambda src_id, name: set(), lambda name: [name],
+    )  # fmt: skip
+    src, dst = linked("i1", TRACE), linked(named, TRACE)
+    pair = Comparison(src, dst)
+    verifier._links.there = lambda kind, scope: set()
+    verifier._links.same = verifier._links.same_text = lambda *names: False
+    verifier._parts(pair, "assessment", src.assessments, dst.assessments)
+    shown = "i1 (the source's id)" if named == "i1" else named
+    assert pair.differences == ([("assessment:a-1:issue id", "i1", shown)] if differs else [])
+
+
+def test_traces_in_review_queues_may_have_other_ids() -> None:
+    """Copies of traces under other ids are the same; a trace that is another one is not."""
+
+    class Links:
+        def same(self, kind: str, src_id: str, dst_id: str, experiment_id: str) -> bool:
+            return (kind, src_id, dst_id) in {("trace", "t1", "u1"), ("trace", "t2", "u2")}
+
+    def queue(experiment_id: str, **items: str) -> Json:
+        found = [{"item_id": one, "item_type": "TRACE", "status": status} for one, status in items.items()]
+        return {"experiment_id": experiment_id, "name": "q", "items": found}
+
+    def differences(**theirs: str) -> List[Any]:
+        report: Any = Report(None, {})
+        told: List[Any] = []
+        report.compared = lambda thing, dst_id, differences, errors: told.extend(differences)
+        spec = next(spec for spec in SPECS if spec.kind == "review_queue")
+        verifier = KindsVerifier(Links(), report, "full", lambda src_id, name: {"9"}, lambda of, name: [name], {"9"})  # type: ignore[arg-type]
+        ours = queue("1", t1="COMPLETE", t2="PENDING", t3="PENDING")
+        verifier.compare(spec, ([ours], {}), ([queue("9", **theirs)], {}))
+        return told
+
+    assert differences(u1="COMPLETE", u2="PENDING", t3="PENDING") == []
+    assert differences(u1="COMPLETE", u2="DECLINED", t3="PENDING") == [("items.[t2].status", "PENDING", "DECLINED")]
+    wrong = {name for name, _, _ in differences(u1="COMPLETE", u2="PENDING", u3="PENDING")}
+    assert {name.partition("]")[0] for name in wrong} == {"items.[t3", "items.[u3"}
 
 
 def test_fields_of_a_trace() -> None:
