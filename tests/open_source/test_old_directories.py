@@ -249,7 +249,8 @@ def test_experiments(layout: str, imports: Imports) -> None:
     lacking = FAILED.get(layout, [])
     for status in ("copied", "unchanged"):
         counts = imports.counts(directory, status=int(bool(lacking)))
-        assert counts.pop("logged_model", None) == ({status: 1} if layout == "runs_apart" else None)
+        for kind in ("logged_model", "trace"):
+            assert counts.pop(kind, None) == ({status: 1} if layout == "runs_apart" else None)
         runs = {status: len(old), **({"failed": len(lacking)} if lacking else {})}
         assert counts == {"experiment": {status: 1}, **({"run": runs} if old else {})}
         assert statuses(imports.reports) == {**dict.fromkeys(old, status), **dict.fromkeys(lacking, "failed")}
