@@ -146,7 +146,8 @@ def gateway(rest: Rest, names: Dict[str, str]) -> List[Json]:
 def set_secrets(rest: Rest) -> None:
     """Give the secrets their values."""
     for secret in rest.get(f"{V3}/gateway/secrets/list")["secrets"]:
-        body = {"secret_id": secret["secret_id"], "secret_value": {"api_key": SECRETS.get(secret["secret_name"], "set by hand")}}
+        value = SECRETS.get(secret["secret_name"], "set by hand")
+        body = {"secret_id": secret["secret_id"], "secret_value": {"api_key": value}}
         rest.post(f"{V3}/gateway/secrets/update", body)
 
 
