@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from mlflow_migration.bulk.summaries import not_done
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
 from mlflow_migration.client.evaluation_datasets import EvaluationDatasets, NoEvaluationDatasets
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
@@ -18,8 +18,6 @@ from mlflow_migration.common.selection import ALL, choose_names, wanted_names
 from mlflow_migration.evaluation_dataset.dataset_exporter import KIND, DatasetExporter
 
 Json = Dict[str, Any]
-
-_log = log.getLogger(__name__)
 
 SCRIPT = "export_evaluation_datasets.py"
 SUMMARY_FILE = "evaluation_datasets_summary.json"
@@ -183,14 +181,6 @@ def export_evaluation_datasets(
             return dict(summary_of(frm.job, "exports"))
     except MlflowExportImportException as ex:
         return not_done(ex)
-
-
-def not_done(ex: MlflowExportImportException) -> Dict[str, Any]:
-    """Return what is returned where nothing could be started."""
-    _log.error("%s", describe(ex))
-    if isinstance(ex, NoEvaluationDatasets):
-        return {"unsupported": True, "mlflow_version": ex.version}
-    return {"error": describe(ex)}
 
 
 @command(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence, Tuple, Union
 
+from mlflow_migration.bulk.summaries import not_done
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
-from mlflow_migration.client.registry import NoPrompts, PromptRegistry
+from mlflow_migration.client.registry import PromptRegistry
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common import log
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope, get_mlflow
@@ -18,8 +18,6 @@ from mlflow_migration.common.selection import choose_names, wanted_names
 from mlflow_migration.prompt.prompt_exporter import PromptExporter, refuse_other
 
 Json = Dict[str, Any]
-
-_log = log.getLogger(__name__)
 
 SCRIPT = "export_prompts.py"
 SUMMARY_FILE = "prompts_summary.json"
@@ -142,14 +140,6 @@ def export_prompts(
             return dict(summary_of(frm.job, "exports"))
     except MlflowExportImportException as ex:
         return not_done(ex)
-
-
-def not_done(ex: MlflowExportImportException) -> Dict[str, Any]:
-    """Return what today's tools return when they could not start."""
-    _log.error("%s", describe(ex))
-    if isinstance(ex, NoPrompts):
-        return {"unsupported": True, "mlflow_version": ex.version}
-    return {"error": describe(ex)}
 
 
 @command("export-prompts", "tracking_uri", "registry_uri", "output_dir", "prompts", "require_admin")

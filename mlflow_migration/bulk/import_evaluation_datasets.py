@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Collection, Dict, List, Mapping, Optional, Set, Tuple
 
-from mlflow_migration.bulk.export_evaluation_datasets import SUMMARY_FILE, TITLE, not_done, place_of, summary_of
+from mlflow_migration.bulk.export_evaluation_datasets import SUMMARY_FILE, TITLE, place_of, summary_of
+from mlflow_migration.bulk.summaries import not_done, write_import_summary
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
 from mlflow_migration.client.evaluation_datasets import EvaluationDatasets, NoEvaluationDatasets
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
-from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import (
     evaluation_dataset_dirs,
@@ -25,7 +25,6 @@ from mlflow_migration.evaluation_dataset.dataset_importer import DatasetsImporte
 
 Json = Dict[str, Any]
 
-IMPORT_SUMMARY_FILE = "import_summary.json"
 LOSS = "evaluation-datasets"
 _LOST = BadDirectory("its export failed: it is not whole in the directory")
 
@@ -174,10 +173,7 @@ def import_evaluation_datasets(
 
 
 def _summarize(job: Job, reports: ExportDir) -> Dict[str, int]:
-    summary = summary_of(job, "imports")
-    if not job.dry_run:
-        reports.write_json(IMPORT_SUMMARY_FILE, envelope("import_evaluation_datasets.py", summary))
-    return summary
+    return write_import_summary(job, reports, "import_evaluation_datasets.py", summary_of(job, "imports"))
 
 
 @command(

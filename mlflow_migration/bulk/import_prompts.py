@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Optional
 
-from mlflow_migration.bulk.export_prompts import SUMMARY_FILE, not_done, place_of, summary_of
+from mlflow_migration.bulk.export_prompts import SUMMARY_FILE, place_of, summary_of
+from mlflow_migration.bulk.summaries import not_done, write_import_summary
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
-from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.links import Links
 from mlflow_migration.common.object_files import prompt_dirs, read_prompt, read_prompts
@@ -20,7 +20,6 @@ from mlflow_migration.prompt.prompt_importer import import_one_prompt, whole_of
 
 Json = Dict[str, Any]
 
-IMPORT_SUMMARY_FILE = "import_summary.json"
 _NOT_LISTED = f"{SUMMARY_FILE} does not list it: its export was cut off; repeat that"
 
 
@@ -171,10 +170,7 @@ def import_prompts(
 
 
 def _summarize(job: Job, reports: ExportDir) -> Dict[str, int]:
-    summary = summary_of(job, "imports")
-    if not job.dry_run:
-        reports.write_json(IMPORT_SUMMARY_FILE, envelope("import_prompts.py", summary))
-    return summary
+    return write_import_summary(job, reports, "import_prompts.py", summary_of(job, "imports"))
 
 
 @command(

@@ -2,6 +2,7 @@
 
 MlflowExportImportException     whatever users of today's tools catch
  ├── BadInput                   stop: the command can't start; exit status 2
+ │    └── Incapable             the server can't hold what the command is about
  ├── BadDirectory               skip this object: its files can't be read or trusted
  ├── Refused                    skip this object: the server said no, asking again will not help
  │    ├── NotFound
@@ -60,6 +61,17 @@ class MlflowExportImportException(Exception):  # noqa: N818 -- the name that use
 
 class BadInput(MlflowExportImportException):
     """What the user gave makes the command impossible: nothing was done, exit status 2."""
+
+
+class Incapable(BadInput):
+    """A server can't hold what the command is about.
+
+    :param version: Its MLflow version.
+    """
+
+    def __init__(self, message: str, version: str) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 class BadDirectory(MlflowExportImportException):

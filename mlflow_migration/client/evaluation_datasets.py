@@ -12,7 +12,7 @@ import json
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 from urllib.parse import quote
 
-from mlflow_migration.client.errors import BadInput, NotFound, Refused, Unauthorized
+from mlflow_migration.client.errors import Incapable, NotFound, Refused, Unauthorized
 from mlflow_migration.client.rest_client import paged
 from mlflow_migration.client.tracking import API_3, Tracking
 
@@ -32,15 +32,8 @@ _RECORDS_PAGE = 1_000
 _RECORDS_BYTES = 8 * 1024 * 1024  # of one reply, as far as records are about as long as those before
 
 
-class NoEvaluationDatasets(BadInput):
-    """A server can't hold evaluation datasets: it is older than MLflow 3.4, or its store is one of files.
-
-    :param version: Its MLflow version.
-    """
-
-    def __init__(self, message: str, version: str) -> None:
-        super().__init__(message)
-        self.version = version
+class NoEvaluationDatasets(Incapable):
+    """A server can't hold evaluation datasets: it is older than MLflow 3.4, or its store is one of files."""
 
 
 class EvaluationDatasets:

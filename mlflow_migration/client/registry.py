@@ -9,7 +9,7 @@ import re
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 
-from mlflow_migration.client.errors import BadInput, NotFound
+from mlflow_migration.client.errors import BadInput, Incapable, NotFound
 from mlflow_migration.client.rest_client import paged
 from mlflow_migration.client.tracking import API, Tracking, tag_dict, tag_list
 
@@ -61,15 +61,8 @@ def is_placeholder(version: Mapping[str, Any]) -> bool:
     return PLACEHOLDER in tags and VERSION_KEY not in tags
 
 
-class NoPrompts(BadInput):
-    """A server is too old for prompts.
-
-    :param version: Its MLflow version.
-    """
-
-    def __init__(self, message: str, version: str) -> None:
-        super().__init__(message)
-        self.version = version
+class NoPrompts(Incapable):
+    """A server is too old for prompts."""
 
 
 def essential(tags: Mapping[str, str]) -> Dict[str, str]:

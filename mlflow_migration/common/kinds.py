@@ -113,6 +113,35 @@ class Kind(Recorded, Protocol):
         """
 
 
+class OfExperiment:
+    """What kinds have in common whose objects belong to an experiment, where only one has a name.
+
+    :cvar id_field: The field with the id.
+    """
+
+    id_field: str
+
+    def id_of(self, doc: Json) -> str:
+        """Return the object's id."""
+        return str(doc[self.id_field])
+
+    def title(self, doc: Json) -> str:
+        """Return its name."""
+        return str(doc["name"])
+
+    def experiments(self, doc: Json) -> Sequence[str]:
+        """Return its experiment."""
+        return [doc["experiment_id"]]
+
+    def runs(self, doc: Json) -> Sequence[str]:
+        """Return none."""
+        return []
+
+    def key(self, doc: Json) -> str:
+        """Return experiment and name."""
+        return f"{doc['experiment_id']}/{doc['name']}"
+
+
 @runtime_checkable
 class LeavesToDo(Protocol):
     """A kind of which something is to be done by hand once objects have been created."""
@@ -168,7 +197,6 @@ class Copies:
         """What would start something by itself is to be active, if it is so at the source."""
         self.coming = bool(options.get(COMING))
         """It is a dry run of an import of everything: what is not there now would have come before."""
-        self._user: Optional[Tuple[Optional[str]]] = None
         self._experiments, self._runs = _dict(doc, "experiments"), _dict(doc, "runs")
         self._known: Dict[str, Any] = {}
 
@@ -204,9 +232,7 @@ class Copies:
     @property
     def signer(self) -> Optional[str]:
         """Whom the destination notes as the one who did what an import does; None if it doesn't check users."""
-        if self._user is None:
-            self._user = (self.tracking.user(),)
-        return self._user[0]
+        return self.once("signer", self.tracking.user)
 
     def registered(self, kind: str, name: str) -> str:
         """Return the name of the copy of a ``registered_model`` or ``prompt``."""
@@ -244,7 +270,7 @@ def export_kind(kind: Recorded, tracking: Tracking, job: Job, directory: ExportD
         if ex.error_code:
             raise
         return
-    before = _before(kind, directory)
+    stored, before = _before(kind, directory)
     job.ledger.expect(kind.name, len(found))
     origins = Origins(tracking)
     experiments = {i: origins.experiment(i) for doc in found for i in kind.experiments(doc)}
@@ -260,8 +286,8 @@ def export_kind(kind: Recorded, tracking: Tracking, job: Job, directory: ExportD
     gone = [] if getattr(kind, "current_only", False) else [doc for i, doc in before.items() if i not in there]
     body = {
         kind.plural: gone + found,
-        "experiments": {**_dict(_stored(kind, directory), "experiments"), **_known(experiments)},
-        "runs": {**_dict(_stored(kind, directory), "runs"), **_known(runs)},
+        "experiments": {**_dict(stored, "experiments"), **_known(experiments)},
+        "runs": {**_dict(stored, "runs"), **_known(runs)},
     }
     directory.make()
     directory.write_json(file_of(kind), envelope(script, body, tracking_uri=tracking.uri))
@@ -281,14 +307,11 @@ def _known(found: Mapping[str, Any]) -> Json:
     return {object_id: about for object_id, about in found.items() if about}
 
 
-def _stored(kind: Recorded, directory: ExportDir) -> Json:
-    return get_mlflow(directory.read_json(file_of(kind))) if directory.exists(file_of(kind)) else {}
-
-
-def _before(kind: Recorded, directory: ExportDir) -> Dict[str, Json]:
-    """Return what earlier exports have left in a directory, by id."""
+def _before(kind: Recorded, directory: ExportDir) -> Tuple[Json, Dict[str, Json]]:
+    """Return what earlier exports have left in a directory: the ``mlflow`` part of the file, and the objects by id."""
     try:
-        return {kind.id_of(doc): doc for doc in _listed(kind, _stored(kind, directory))}
+        stored = get_mlflow(directory.read_json(file_of(kind))) if directory.exists(file_of(kind)) else {}
+        return stored, {kind.id_of(doc): doc for doc in _listed(kind, stored)}
     except BadDirectory as ex:
         raise BadInput(f"{describe(ex)}; export into an empty directory") from ex
 
@@ -526,7 +549,7 @@ def leave_out(kind: Recorded, job: Job, directory: ExportDir, why: str) -> None:
     :param directory: With the kind's file.
     :param why: For the summary.
     """
-    for doc in _before(kind, directory).values():
+    for doc in _before(kind, directory)[1].values():
         job.ledger.expect(kind.name, 1)
         job.ledger.record(kind.name, "skipped", kind.id_of(doc), name=kind.title(doc), reason=why)
 

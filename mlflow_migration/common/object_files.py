@@ -143,8 +143,7 @@ def read_version(directory: ExportDir) -> Dct:
 
 def prompt_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     """Return name and directory of each version of a prompt, sorted by name."""
-    found = [(name, _sub(directory, name)) for name in directory.names()]
-    return sorted((item for item in found if holds(item[1], "prompt.json")), key=lambda item: item[0])
+    return _dirs_with("prompt.json", directory)
 
 
 def read_prompt(directory: ExportDir) -> Dct:
@@ -165,8 +164,7 @@ def read_prompts(directory: ExportDir) -> Dct:
 
 def evaluation_dataset_dirs(directory: ExportDir) -> List[Tuple[str, ExportDir]]:
     """Return name and directory of each evaluation dataset, sorted by name."""
-    found = [(name, _sub(directory, name)) for name in directory.names()]
-    return sorted((item for item in found if holds(item[1], "evaluation_dataset.json")), key=lambda item: item[0])
+    return _dirs_with("evaluation_dataset.json", directory)
 
 
 def read_evaluation_dataset(directory: ExportDir) -> Dct:
@@ -255,6 +253,11 @@ def _object_dirs(listed: List[str], parents: List[ExportDir], file: str) -> List
         found[object_id] = on_disk.pop(known) if known else _sub(parents[0], object_id)
     found.update(on_disk)
     return list(found.items())
+
+
+def _dirs_with(file: str, directory: ExportDir) -> List[Tuple[str, ExportDir]]:
+    found = [(name, _sub(directory, name)) for name in directory.names()]
+    return sorted((item for item in found if holds(item[1], file)), key=lambda item: item[0])
 
 
 def _sub(parent: ExportDir, name: str) -> ExportDir:

@@ -8,7 +8,7 @@ from mlflow_migration.client import issues
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
-from mlflow_migration.common.kinds import Copies
+from mlflow_migration.common.kinds import Copies, OfExperiment
 from mlflow_migration.common.three_way import Plan, short
 from mlflow_migration.issue.trace_links import name_copy
 
@@ -18,26 +18,15 @@ _CHANGING = ("name", "description", "status", "severity")
 _FIXED = ("root_causes", "categories", "source_run_id", "created_by")
 
 
-class Issues:
+class Issues(OfExperiment):
     """Issues of experiments. Their names are not unique: what never changes of one helps to find its copy."""
 
     name, plural, loss = "issue", "issues", "issues"
+    id_field = "issue_id"
 
     def read(self, tracking: Tracking) -> Iterator[Json]:
         """Yield all issues; see :func:`issues.read_issues`."""
         return issues.read_issues(tracking)
-
-    def id_of(self, doc: Json) -> str:
-        """Return the issue's id."""
-        return str(doc["issue_id"])
-
-    def title(self, doc: Json) -> str:
-        """Return its name."""
-        return str(doc["name"])
-
-    def experiments(self, doc: Json) -> Sequence[str]:
-        """Return its experiment."""
-        return [doc["experiment_id"]]
 
     def runs(self, doc: Json) -> Sequence[str]:
         """Return the run that has found it, if one has."""

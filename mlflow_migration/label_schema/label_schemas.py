@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from mlflow_migration.client import label_schemas
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common.kinds import Copies
+from mlflow_migration.common.kinds import Copies, OfExperiment
 from mlflow_migration.common.three_way import Plan
 
 Json = Dict[str, Any]
 
 
-class LabelSchemas:
+class LabelSchemas(OfExperiment):
     """Label schemas of experiments. The default one of an experiment is made by the server and never changes."""
 
     name, plural, loss = "label_schema", "label_schemas", "label-schemas"
+    id_field = "schema_id"
 
     def read(self, tracking: Tracking) -> Iterator[Json]:
         """Yield all label schemas; see :func:`label_schemas.read_label_schemas`."""
         return label_schemas.read_label_schemas(tracking)
 
-    def id_of(self, doc: Json) -> str:
-        """Return the label schema's id."""
-        return str(doc["schema_id"])
-
-    def title(self, doc: Json) -> str:
-        """Return its name."""
-        return str(doc["name"])
-
-    def experiments(self, doc: Json) -> Sequence[str]:
-        """Return its experiment."""
-        return [doc["experiment_id"]]
-
-    def runs(self, doc: Json) -> Sequence[str]:
-        """Return none."""
-        return []
-
     def translated(self, doc: Json, copies: Copies) -> Tuple[Json, List[str]]:
         """Return it with its new experiment."""
         return {**doc, "experiment_id": copies.experiment(str(doc["experiment_id"]))}, []
-
-    def key(self, doc: Json) -> str:
-        """Return experiment and name, which are unique together."""
-        return f"{doc['experiment_id']}/{doc['name']}"
 
     def state(self, doc: Json) -> Dict[str, Any]:
         """Return what it asks for; nothing of a default one."""

@@ -9,7 +9,7 @@ from mlflow_migration.client.errors import BadDirectory
 from mlflow_migration.client.label_schemas import label_schemas_of
 from mlflow_migration.client.review_queues import PENDING, PERSONAL
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common.kinds import Copies
+from mlflow_migration.common.kinds import Copies, OfExperiment
 from mlflow_migration.common.three_way import Plan, words
 
 Json = Dict[str, Any]
@@ -18,30 +18,15 @@ _FIELDS = ("name", "created_by", "users", "label_schemas")
 _ITEM = "item:"
 
 
-class ReviewQueues:
+class ReviewQueues(OfExperiment):
     """Review queues of experiments with their items. The items are traces."""
 
     name, plural, loss = "review_queue", "review_queues", "review-queues"
+    id_field = "queue_id"
 
     def read(self, tracking: Tracking) -> Iterator[Json]:
         """Yield all review queues; see :func:`review_queues.read_review_queues`."""
         return review_queues.read_review_queues(tracking)
-
-    def id_of(self, doc: Json) -> str:
-        """Return the queue's id."""
-        return str(doc["queue_id"])
-
-    def title(self, doc: Json) -> str:
-        """Return its name."""
-        return str(doc["name"])
-
-    def experiments(self, doc: Json) -> Sequence[str]:
-        """Return its experiment."""
-        return [doc["experiment_id"]]
-
-    def runs(self, doc: Json) -> Sequence[str]:
-        """Return none."""
-        return []
 
     def translated(self, doc: Json, copies: Copies) -> Tuple[Json, List[str]]:
         """Return it with its new experiment and with the items whose traces are there.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from mlflow_migration.client import scorers
 from mlflow_migration.client.errors import BadDirectory, Refused, Unauthorized
 from mlflow_migration.client.tracking import Tracking
-from mlflow_migration.common.kinds import Copies
+from mlflow_migration.common.kinds import Copies, OfExperiment
 from mlflow_migration.common.three_way import Plan
 
 Json = Dict[str, Any]
@@ -20,30 +20,15 @@ _NO_CODE = (
 _MOST_GAPS = 1_000  # numbers that are filled: more are no gaps but nonsense
 
 
-class Scorers:
+class Scorers(OfExperiment):
     """Scorers with their versions and online configuration. Numbers of versions are kept, with their gaps."""
 
     name, plural, loss = "scorer", "scorers", "scorers"
+    id_field = "scorer_id"
 
     def read(self, tracking: Tracking) -> Iterator[Json]:
         """Yield all scorers; see :func:`scorers.read_scorers`."""
         return scorers.read_scorers(tracking)
-
-    def id_of(self, doc: Json) -> str:
-        """Return the scorer's id."""
-        return str(doc["scorer_id"])
-
-    def title(self, doc: Json) -> str:
-        """Return its name."""
-        return str(doc["name"])
-
-    def experiments(self, doc: Json) -> Sequence[str]:
-        """Return its experiment."""
-        return [doc["experiment_id"]]
-
-    def runs(self, doc: Json) -> Sequence[str]:
-        """Return none."""
-        return []
 
     def translated(self, doc: Json, copies: Copies) -> Tuple[Json, List[str]]:
         """Return it with its new experiment. Without ``--activate`` nothing is said of its online configuration."""
@@ -54,10 +39,6 @@ class Scorers:
             raise BadDirectory(f"its version {numbers[-1]} leaves more than {_MOST_GAPS} numbers free")
         online = doc.get("online") if copies.activate else None
         return {**doc, "experiment_id": copies.experiment(str(doc["experiment_id"])), "online": online}, []
-
-    def key(self, doc: Json) -> str:
-        """Return experiment and name, which are unique together."""
-        return f"{doc['experiment_id']}/{doc['name']}"
 
     def state(self, doc: Json) -> Dict[str, Any]:
         """Return what each version is, and the online configuration."""
