@@ -94,8 +94,8 @@ class Tracking:
             if ex.error_code and self.workspace:
                 raise BadInput(f"{self.uri} has no workspace '{self.workspace}'.") from ex
             raise BadInput(f"{self.uri} is no MLflow tracking server: {ex.message}") from ex
-        except Unavailable as ex:
-            # a server that knows workspaces and runs without answers 500 to whatever names one
+        except Refused as ex:
+            # a server that knows workspaces and runs without refuses whatever names one
             if self.workspace and not self.has_workspaces():
                 raise BadInput(f"{self.uri} has no workspaces, and '{self.workspace}' is asked for.") from ex
             raise
