@@ -46,6 +46,7 @@ class Connection:
     :param cert: File with the client's certificate and key.
     :param uri: The tracking URI as it was given, without user information; for messages and files.
     :param registry_uri: URI of the model registry, if one is set, as it was given: it is not shown.
+    :param is_databricks: Whether it is a Databricks workspace.
     """
 
     url: str
@@ -55,6 +56,7 @@ class Connection:
     cert: Optional[str]
     uri: str
     registry_uri: Optional[str] = None
+    is_databricks: bool = False
 
     @property
     def workspace(self) -> str:
@@ -385,7 +387,7 @@ def _in_workspace(connection: Connection, workspace: str, who: str) -> Connectio
 
 def _databricks_connection(login: Any, uri: str, registry_uri: Optional[str]) -> Connection:
     headers = {"User-Agent": USER_AGENT, **login.headers}
-    return Connection(login.url, headers, login.auth, login.verify, None, uri, registry_uri)
+    return Connection(login.url, headers, login.auth, login.verify, None, uri, registry_uri, is_databricks=True)
 
 
 def _authorization(settings: _Settings) -> Optional[str]:
