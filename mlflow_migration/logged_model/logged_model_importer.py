@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import AbstractSet, Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from functools import partial
+from typing import AbstractSet, Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import NotFound, Refused, describe
 from mlflow_migration.client.tracking import LOG_BATCH, MODEL_KEY, Tracking, tag_list
@@ -81,6 +82,8 @@ class ModelImporter:
         self._by_run: Dict[str, List[str]] = {}
         self._measured: Dict[str, Dict[str, None]] = {}
         self._owed: Dict[str, Dict[str, None]] = {}
+        # a model -> the runs that bring its metrics, and what records it as whole once they have
+        self._unsettled: Dict[str, Tuple[Set[str], Callable[[], None]]] = {}
         self._linked: Dict[str, Sequence[str]] = {}
         self._runs_to_come: AbstractSet[str] = frozenset()
         self._looked = False
@@ -296,18 +299,28 @@ class ModelImporter:
         if problem:
             problems.append(problem)
             losses.add("logged-models")
-        for metric in self._orphans(src_id, doc, todo):
+        orphans, owed = self._to_come(src_id, doc, todo)
+        for metric in orphans:
             problems.append(f"metric {metric.get('key')}: its run {metric.get('run_id')} is not at the destination")
             losses.add("values")
             missing.append(_metric_name(metric))
         if not self._job.dry_run:
-            self._id_map.record(
-                "logged_model", self._experiment_id, src_id, there["model_id"],
-                base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint"),
+            settle = partial(
+                self._id_map.record, "logged_model", self._experiment_id, src_id, there["model_id"],
                 content=content_of(source.info, missing, (entry or {}).get("content") or {}),
                 original=original(doc, *_SET_BY_SERVER), options=options,
                 **({"losses": sorted(losses)} if losses else {}),
             )  # fmt: skip
+            whole = partial(
+                settle, base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint")
+            )
+            if owed:
+                # whoever is killed before its runs have come must find these missing
+                settle(base=settled(wanted, base, todo, missing + [_metric_name(metric) for metric in owed]))
+                with self._lock:
+                    self._unsettled[src_id] = {metric["run_id"] for metric in owed}, whole
+            else:
+                whole()
         if todo.differs:
             problems.append(left_alone(todo.differs, base))
         self._record(src_id, doc, there, created, todo, problems, losses)
@@ -431,19 +444,21 @@ class ModelImporter:
 
     # -- what needs runs ----------------------------------------------------------------------------------------
 
-    def _orphans(self, src_id: str, doc: Json, todo: Plan) -> List[Json]:
-        """Return the metrics that a model got in runs that are not at the destination; note those to be written."""
+    def _to_come(self, src_id: str, doc: Json, todo: Plan) -> Tuple[List[Json], List[Json]]:
+        """Return the metrics to be written that a model got in runs that are not at the destination, and in others."""
         orphans: List[Json] = []
+        owed: List[Json] = []
         for metric in doc.get("metrics") or ():
             run_id = metric.get("run_id") or ""
             if _metric_name(metric) not in todo.write:
                 continue
             if run_id in self._runs_to_come or run_id in self.run_ids:
+                owed.append(metric)
                 with self._lock:
                     self._owed.setdefault(run_id, {})[src_id] = None
             else:
                 orphans.append(metric)
-        return orphans
+        return orphans, owed
 
     def log_metrics(self, src_run_id: str, dst_run_id: str) -> None:
         """Write the metrics that models got in a run, while that run can be written to."""
@@ -463,6 +478,17 @@ class ModelImporter:
         ]
         for start in range(0, len(points), LOG_BATCH):
             self._tracking.log_batch(dst_run_id, points[start : start + LOG_BATCH], [], [])
+        for model_id in models:
+            self._settle(model_id, src_run_id)
+
+    def _settle(self, src_id: str, src_run_id: str) -> None:
+        with self._lock:
+            runs, whole = self._unsettled.get(src_id, (set(), None))
+            runs.discard(src_run_id)
+            if runs or whole is None:
+                return
+            del self._unsettled[src_id]
+        whole()
 
     def finish(self) -> None:
         """Write metrics that did not travel with their runs, and delete models, now that all links to them are made."""

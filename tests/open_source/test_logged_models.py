@@ -302,9 +302,9 @@ def renamed(directory: Path, suffix: str) -> List[str]:
     return [item["name"] for item in doc["mlflow"]["experiments"]]
 
 
-def assert_all_arrived(ours: Side, theirs: Side) -> None:
+def assert_all_arrived(ours: Side, theirs: Side, models: int = 7, runs: int = 5) -> None:
     """All models and their runs are there, in experiments of any name."""
-    assert (len(theirs.models), len(theirs.runs)) == (7, 5)
+    assert (len(theirs.models), len(theirs.runs)) == (models, runs)
     for kind in ("models", "runs"):
         for object_id, found in getattr(theirs, kind).items():
             assert found == {**getattr(ours, kind)[object_id], "experiment": found["experiment"]}
@@ -368,6 +368,29 @@ def test_broken_and_killed(scripts: Scripts, world: World, experiment_name: str)
     assert counts["logged_model"] == {"copied": 5, "incomplete": 1, "failed": 3}
     assert counts["run"] == {"copied": 5}
     assert len(Side(scripts.dst, names).models) == 6
+
+
+def test_killed_before_a_models_run_has_come(scripts: Scripts, experiment_name: str) -> None:
+    """The metrics that models get in runs count as brought when these runs have been written, not before."""
+    made = Made(scripts.src, experiment_name)
+    model_ids = []
+    for name in ("one", "two"):
+        run_id = made.run(name)
+        model_ids.append(made.logged(name, run_id))
+        made.measure(run_id, model_ids[-1], "auc", (0.5,))
+        made.ready(model_ids[-1])
+    copied = f"{experiment_name} copied"
+    with Proxy(scripts.dst.uri) as proxy:
+        both = ("--src-mlflow-uri", scripts.src.uri, "--dst-mlflow-uri", proxy.uri)
+        names = ("--experiment", experiment_name, "--experiment-name", copied)
+        command = ("copy-experiment", *both, *names, "--report-dir", scripts.home / "report")
+        for number in (1, 2):
+            assert run_killed(proxy, command, "POST", "*/runs/log-batch", number, "before") == ""
+        counts = _found(scripts.script(*command))
+        assert sum(counts["logged_model"].values()) == 2
+        assert_all_arrived(Side(scripts.src, [experiment_name]), Side(scripts.dst, [copied]), models=2, runs=2)
+        counts = _found(scripts.script(*command))
+        assert (counts["logged_model"], counts["run"]) == ({"unchanged": 2}, {"unchanged": 2})
 
 
 def test_directory_of_an_earlier_tool(scripts: Scripts, experiment_name: str) -> None:
