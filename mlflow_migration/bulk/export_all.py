@@ -49,7 +49,7 @@ def export_server(
     job.ledger.phase("exporting evaluation datasets", whole=True)
     export_datasets_if_any(tracking, job, [ALL], directory.sub(DATASETS))
     job.ledger.phase("exporting the rest", whole=True)
-    export_kinds(tracking, job, directory, SCRIPT)
+    export_kinds(tracking, job, directory, SCRIPT, {item.experiment["experiment_id"] for item in wanted})
     write_manifest(tracking, job, directory, options, SCRIPT)
 
 

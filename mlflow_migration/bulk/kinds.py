@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from typing import AbstractSet, Any, Mapping, Sequence
 
 from mlflow_migration.access.access import PERMISSIONS, ROLES, USERS
 from mlflow_migration.client.tracking import Tracking
@@ -36,14 +36,17 @@ KINDS: Sequence[Kind] = (
 _ALL: Sequence[Recorded] = (*KINDS, JOBS)
 
 
-def export_kinds(tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
+def export_kinds(
+    tracking: Tracking, job: Job, directory: ExportDir, script: str, listed: AbstractSet[str]
+) -> None:
     """Export the objects of all kinds, each into a folder of its own, and record each object.
 
     :param directory: That of the whole export.
     :param script: Name of the command, for the files.
+    :param listed: The experiments that the command has listed.
     """
     for outcome in job.executor.imap(
-        lambda kind: export_kind(kind, tracking, job, directory.sub(folder_of(kind)), script), _ALL
+        lambda kind: export_kind(kind, tracking, job, directory.sub(folder_of(kind)), script, listed), _ALL
     ):
         if outcome.error is not None:
             job.failed(outcome.item.name, None, outcome.error)

@@ -6,6 +6,7 @@ All objects of a kind lie in one file, ``<plural>.json``. What is particular to 
 from __future__ import annotations
 
 from typing import (
+    AbstractSet,
     Any,
     Callable,
     Dict,
@@ -254,11 +255,23 @@ class Copies:
 # -- export ---------------------------------------------------------------------------------------------------------
 
 
-def export_kind(kind: Recorded, tracking: Tracking, job: Job, directory: ExportDir, script: str) -> None:
+_NOT_YET = "its experiment was made after this command had listed them: repeat the command"
+
+
+def export_kind(
+    kind: Recorded,
+    tracking: Tracking,
+    job: Job,
+    directory: ExportDir,
+    script: str,
+    listed: Optional[AbstractSet[str]] = None,
+) -> None:
     """Export all objects of a kind, and record each. A server that knows none has none, and no file is written.
 
     :param directory: Where the kind's file goes.
     :param script: Name of the command, for the file.
+    :param listed: The experiments that the command has listed, where it takes these too: what belongs to one that was
+        made since is skipped.
     :raises BadInput: The directory holds the objects of another server.
     """
     try:
@@ -273,6 +286,8 @@ def export_kind(kind: Recorded, tracking: Tracking, job: Job, directory: ExportD
     stored, before = _before(kind, directory)
     job.ledger.expect(kind.name, len(found))
     origins = Origins(tracking)
+    if listed is not None:
+        found = _without_later(kind, tracking, job, found, listed)
     experiments = {i: origins.experiment(i) for doc in found for i in kind.experiments(doc)}
     runs = {i: origins.run(i) for doc in found for i in kind.runs(doc)}
     for doc in found:
@@ -291,6 +306,20 @@ def export_kind(kind: Recorded, tracking: Tracking, job: Job, directory: ExportD
     }
     directory.make()
     directory.write_json(file_of(kind), envelope(script, body, tracking_uri=tracking.uri))
+
+
+def _without_later(
+    kind: Recorded, tracking: Tracking, job: Job, found: Sequence[Json], listed: AbstractSet[str]
+) -> List[Json]:
+    others = {i for doc in found for i in kind.experiments(doc)} - listed
+    later = others.intersection(tracking.active_experiments()) if others else set()
+    kept = []
+    for doc in found:
+        if later.isdisjoint(kind.experiments(doc)):
+            kept.append(doc)
+        else:
+            job.ledger.record(kind.name, "skipped", kind.id_of(doc), name=kind.title(doc), reason=_NOT_YET)
+    return kept
 
 
 def file_of(kind: Recorded) -> str:

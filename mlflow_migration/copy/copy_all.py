@@ -111,7 +111,7 @@ class _Copy:
     def copy_rest(self) -> None:
         """Copy what a server has beside these, and record each object."""
         self._job.ledger.phase("copying the rest")
-        export_kinds(self._src, self._reads, self._directory, SCRIPT)
+        export_kinds(self._src, self._reads, self._directory, SCRIPT, self._chosen)
         import_kinds(self._dst, self._writes, self._directory, self._options, self._id_map)
 
     # -- experiments --------------------------------------------------------------------------------------------

@@ -230,14 +230,17 @@ def make_server(server: Server, size: ServerSize) -> Made:
 
 
 def inventory(uri: str) -> Dict[str, int]:
-    """How many objects of each kind a server has, deleted ones too (logged models: active ones), asked anew."""
+    """How many objects of each kind a server has, deleted ones too (logged models: if a run names them), asked anew."""
     rest = RegistryRest(uri)
     body = {"view_type": "ALL", "max_results": 1000}
     ids = [experiment["experiment_id"] for experiment in rest.pages("experiments/search", body, "experiments")]
     found: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
     found["experiment"] = len(ids)
-    found["run"] = sum(rest.map(lambda experiment_id: len(rest.runs(experiment_id)), ids))
-    found["logged_model"] = sum(rest.map(lambda experiment_id: len(rest.logged_models(experiment_id)), ids))
+    runs = [run for of_one in rest.map(rest.runs, ids) for run in of_one]
+    found["run"] = len(runs)
+    logged = {one["info"]["model_id"] for of_one in rest.map(rest.logged_models, ids) for one in of_one}
+    logged.update(link["model_id"] for run in runs for link in (run.get("outputs") or {}).get("model_outputs") or ())
+    found["logged_model"] = len(logged)
     models = rest.get("registered-models/search", {"max_results": 1000}).get("registered_models") or []
     found["registered_model"] = len(models)
     found["model_version"] = sum(rest.map(lambda model: len(rest.versions(model["name"])), models))

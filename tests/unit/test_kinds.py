@@ -30,6 +30,9 @@ class Server:
     def search_experiments(self):
         yield self.experiments
 
+    def active_experiments(self):
+        return [one["experiment_id"] for one in self.experiments]
+
     def experiment_by_name(self, name):
         return next((one for one in self.experiments if one["name"] == name), None)
 
@@ -150,6 +153,22 @@ def test_a_repeated_export_says_what_changed_and_keeps_what_is_gone(case):
     assert case.export(src)[0] == [("one", "updated", None), ("three", "copied", None)]
     assert {key: one["text"] for key, one in case.stored().items()} == {"a": "new", "b": "", "c": ""}
     assert [line[1] for line in case.export(src)[0]] == ["unchanged", "unchanged"]
+
+
+def test_what_belongs_to_an_experiment_made_meanwhile_comes_next_time(case):
+    src = Server(a=thing("one"), b=thing("two", experiment_id="2"), c=thing("three", experiment_id="gone"))
+    src.experiments.append({"experiment_id": "2", "name": "new"})
+
+    def export(listed):
+        return case.ended(
+            lambda job: export_kind(case.kind, src, job, case.out, "export_some_things.py", frozenset(listed))
+        )[0]
+
+    lines = export(["1"])
+    assert [line[:2] for line in lines] == [("two", "skipped"), ("one", "copied"), ("three", "copied")]
+    assert "repeat the command" in lines[0][2]
+    assert set(case.stored()) == {"a", "c"}
+    assert [line[1] for line in export(["1", "2"])] == ["unchanged", "copied", "unchanged"]
 
 
 @pytest.mark.parametrize("error", [NotFound("none", http_status_code=404), Unauthorized("no", http_status_code=403)])
