@@ -55,7 +55,7 @@ demo: env
 	@$(BIN)/python -m benchmarks.demo
 
 test: env envs
-	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15 $(PYTEST_ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=60 $(PYTEST_ARGS)
 
 test-all: PYTEST_ARGS += -m ""
 test-all: test
