@@ -29,6 +29,8 @@ class Engine:
     def run(self, function: Callable[[str, str], str], tasks: Sequence[Task]) -> List[str]:
         """Return what the function, one of a module that the workers have too, says to each task.
 
+        Where the cluster has room for one task at a time only, joblib runs all of them in this process.
+
         :param tasks: Two texts each. What travels is nothing but these and the function's name: no object of this
             process, which might have credentials, can be among them.
         :raises TypeError: A task is something else.
