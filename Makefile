@@ -1,4 +1,4 @@
-# make env, demo, test, test-all, test-fast, lint, bench, prove-tracking, prove-registry, prove-servers, prove-traces; tests/README.md explains the tests.
+# make env, demo, test, test-all, test-fast, lint, bench, prove-tracking, prove-registry, prove-servers, prove-traces, prove-engine; tests/README.md explains the tests.
 # PYTHON makes the virtual environment .venv. The newest MLflow decides how old it may be; the package itself needs 3.8.
 PYTHON ?= python3
 # processes of pytest: one a core, 2 at least because tests mostly wait for servers
@@ -13,7 +13,7 @@ OTHER_PYTHON := .envs/python3.8 .envs/python3.13
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help env envs demo test test-all test-fast lint bench prove-tracking prove-registry prove-servers prove-traces clean FORCE
+.PHONY: help env envs demo test test-all test-fast lint bench prove-tracking prove-registry prove-servers prove-traces prove-engine clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make prove-registry  the same for registered models, versions and prompts"
 	@echo "make prove-servers   the same for copies of whole servers"
 	@echo "make prove-traces    the same for thousands of traces"
+	@echo "make prove-engine    the same for runs moved by workers of a Dask cluster"
 	@echo "make env             the virtual environment .venv that all of these use"
 	@echo "make envs            .envs: older MLflow servers and other Pythons, for tests"
 	@echo "make clean           remove all environments"
@@ -81,6 +82,9 @@ prove-servers: env
 
 prove-traces: env
 	$(BIN)/python -m benchmarks.prove_traces
+
+prove-engine: env
+	$(BIN)/python -m benchmarks.prove_engine
 
 clean:
 	rm -rf .venv .envs build dist

@@ -80,6 +80,9 @@ EXTRAS = {
     "gcs": ["gcsfs", "google-cloud-storage"],
     "azure": ["adlfs", "azure-storage-blob"],
     "databricks": ["databricks-sdk"],
+    # --engine
+    "dask": ["joblib>=1.3", "distributed"],
+    "spark": ["joblib>=1.3", "joblibspark", "pyspark"],
     "sigv4": ["requests-auth-aws-sigv4"],
 }
 TEST = [
@@ -96,6 +99,8 @@ TEST = [
     "psycopg2-binary",
     "Flask-WTF",  # MLflow's basic-auth app needs it
     "trustme",
+    *EXTRAS["dask"],
+    *EXTRAS["spark"],
 ]
 EXTRAS["test"] = TEST
 EXTRAS["dev"] = [*TEST, "ruff", "mypy", "types-PyYAML", "types-requests", "types-tabulate"]

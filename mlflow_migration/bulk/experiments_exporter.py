@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import AbstractSet, Any, Collection, Dict, List, Mapping, NamedTuple, Sequence, Set
 
+from mlflow_migration.bulk.spread import Ahead, export_ahead
 from mlflow_migration.client.errors import BadDirectory, NotFound
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir, safe_name
@@ -117,15 +118,20 @@ def export_experiments_of(
     """
     ids = frozenset(item.experiment["experiment_id"] for item in wanted)
     took: Dict[str, float] = {}
-    job.ledger.phase("exporting experiments", whole=True)
     if not job.dry_run:
         directory.make()
+    ahead = export_ahead(tracking, job, wanted, directory, options)
+    job.ledger.phase("exporting experiments", whole=True)
 
     def export(item: Wanted) -> ExperimentExporter:
         start = time.monotonic()
         experiment_id = item.experiment["experiment_id"]
         place = directory.sub(safe_name(experiment_id))
-        exporter = export_found(tracking, job, item.experiment, place, options, item.selection, item.linked, ids)
+        done = ahead.get(experiment_id, Ahead())
+        linked = {*item.linked, *done.models}
+        exporter = export_found(
+            tracking, job, item.experiment, place, options, item.selection, linked, ids, fresh=done.runs
+        )
         took[experiment_id] = round(time.monotonic() - start, 3)
         return exporter
 

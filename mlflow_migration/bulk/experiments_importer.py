@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from mlflow_migration.bulk.experiments_exporter import EXPERIMENTS_FILE
+from mlflow_migration.bulk.spread import import_ahead
 from mlflow_migration.client.errors import BadDirectory, BadInput
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.export_dir import ExportDir
@@ -14,8 +15,8 @@ from mlflow_migration.common.object_files import experiment_dirs, read_experimen
 from mlflow_migration.common.rename_utils import rename
 from mlflow_migration.experiment.experiment_exporter import EXPERIMENT_FILE
 from mlflow_migration.experiment.experiment_importer import ExperimentImporter
+from mlflow_migration.run.import_run import settings_of
 from mlflow_migration.run.run_batch import Part, import_batch
-from mlflow_migration.run.run_importer import ImportSettings
 
 Json = Dict[str, Any]
 
@@ -37,12 +38,13 @@ def import_experiments_of(
     tracking: Tracking,
     job: Job,
     directory: ExportDir,
-    settings: ImportSettings,
+    options: Mapping[str, Any],
     id_map: IdMap,
     renames: Mapping[str, str],
 ) -> List[Imported]:
     """Import the experiments of a directory, each into the one of the same or its new name, and record each object.
 
+    :param options: Those of the command.
     :param renames: What replaces which beginning of a name.
     :raises BadInput: The directory holds no whole export of experiments.
     """
@@ -55,6 +57,7 @@ def import_experiments_of(
     by_name: Dict[str, List[Tuple[str, ExportDir]]] = {}
     found = experiment_dirs(directory)
     job.ledger.expect("experiment", len(found))
+    settings = settings_of(options)
     done: Dict[str, Imported] = {experiment_id: Imported(experiment_id) for experiment_id, _ in found}
     for read in job.executor.gather(lambda item: _name(item[1], renames), found):
         if read.error is None:
@@ -77,7 +80,14 @@ def import_experiments_of(
             else:
                 job.failed("experiment", experiment_id, outcome.error, name=outcome.item[0])
     whole = [item for item in done.values() if item.part is not None]
-    import_batch(job, *(item.part for item in whole if item.part is not None))
+    places = dict(found)
+    todo = [
+        (item.importer, item.part, places[item.src_id])
+        for item in whole
+        if item.importer is not None and item.part is not None
+    ]
+    import_ahead(tracking, job, options, id_map, todo)
+    import_batch(job, *(part for _, part, _ in todo))
     for ended in job.executor.gather(_finish, whole):
         if ended.error is not None:
             job.failed("experiment", ended.item.src_id, ended.error)

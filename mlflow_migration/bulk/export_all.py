@@ -107,7 +107,7 @@ def export_all(
     "export-all", "tracking_uri", "registry_uri", "output_dir", "run_start_time", "runs_until", "changed_since",
     "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions", "export_version_model",
     "include_artifacts", "exclude_artifacts", "max_artifact_size", "export_permissions", "notebook_formats", "recheck",
-    "require_admin", "workspaces",
+    "require_admin", "workspaces", "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

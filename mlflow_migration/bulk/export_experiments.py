@@ -85,6 +85,7 @@ def export_experiments(
     "export-experiments", "tracking_uri", "experiments", "output_dir", "filter", "run_start_time", "runs_until",
     "changed_since", "export_deleted_runs", "export_deleted_experiments", "logged_models_filter", "include_artifacts",
     "exclude_artifacts", "max_artifact_size", "export_permissions", "notebook_formats", "recheck", "require_admin",
+    "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

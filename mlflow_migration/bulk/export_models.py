@@ -74,7 +74,7 @@ def export_models(
     "export-models", "tracking_uri", "registry_uri", "models", "output_dir", "stages", "export_latest_versions",
     "export_all_runs", "run_start_time", "runs_until", "export_deleted_runs", "export_version_model",
     "include_artifacts", "exclude_artifacts", "max_artifact_size", "export_permissions", "notebook_formats", "recheck",
-    "require_admin",
+    "require_admin", "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

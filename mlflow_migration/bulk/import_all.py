@@ -26,7 +26,6 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.common.rename_utils import get_renames
-from mlflow_migration.run.import_run import settings_of
 from mlflow_migration.verify.at_end import Check, check_at_end
 
 
@@ -55,7 +54,7 @@ def import_server(
     done: List[Imported] = []
     if has[EXPERIMENTS]:
         place = directory.sub(EXPERIMENTS)
-        done = import_experiments_of(tracking, job, place, settings_of(options), id_map, renames[0])
+        done = import_experiments_of(tracking, job, place, options, id_map, renames[0])
     if has[MODELS]:
         place = directory.sub(MODELS)
         import_listed_models(tracking, registry, job, place, options, id_map, renames[1], came_with(done))
@@ -155,7 +154,7 @@ def import_all(
     "delete_evaluation_dataset", "on_version_conflict", "fill_gaps", "experiment_rename_file", "model_rename_file",
     "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused",
     "on_destination_change", "activate", "recheck", "require_admin", "verify", "workspaces", "workspace_rename_file",
-    "dst_workspace",
+    "dst_workspace", "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

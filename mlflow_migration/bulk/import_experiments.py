@@ -8,7 +8,6 @@ from mlflow_migration.bulk.experiments_importer import import_experiments_of
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.one_server import Destination, import_script, importing
 from mlflow_migration.common.rename_utils import get_renames
-from mlflow_migration.run.import_run import settings_of
 
 
 def import_experiments(
@@ -49,7 +48,7 @@ def import_experiments(
     }
     renames = get_renames(experiment_renames)
     with importing("import_experiments", input_dir, report_dir, options, mlflow_client) as to:
-        done = import_experiments_of(to.tracking, to.job, to.directory, settings_of(options), to.id_map, renames)
+        done = import_experiments_of(to.tracking, to.job, to.directory, options, to.id_map, renames)
     from mlflow_migration.run.entities import run_info_entity
 
     return [
@@ -66,14 +65,14 @@ def import_experiments(
 @command(
     "import-experiments", "tracking_uri", "input_dir", "experiment_rename_file", "import_source_tags",
     "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused", "on_destination_change", "recheck",
-    "require_admin",
+    "require_admin", "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""
     renames = get_renames(options["experiment_rename_file"])
 
     def work(to: Destination) -> None:
-        import_experiments_of(to.tracking, to.job, to.directory, settings_of(options), to.id_map, renames)
+        import_experiments_of(to.tracking, to.job, to.directory, options, to.id_map, renames)
 
     return import_script("import-experiments", options, "runs", work)
 

@@ -78,7 +78,7 @@ def report_of(ledger: Ledger, seconds: float) -> Dict[str, Any]:
 @command(
     "import-models", "tracking_uri", "registry_uri", "input_dir", "delete_model", "on_version_conflict", "fill_gaps",
     "experiment_rename_file", "model_rename_file", "import_source_tags", "use_src_user_id", "import_permissions",
-    "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin",
+    "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

@@ -76,8 +76,7 @@ def import_models_of(
         raise BadInput(
             f"{directory.path} holds no whole export of registered models: there is no {MODELS}/{MODELS_FILE}."
         )
-    settings = settings_of(options)
-    done = import_experiments_of(tracking, job, directory.sub(EXPERIMENTS), settings, id_map, renames[0])
+    done = import_experiments_of(tracking, job, directory.sub(EXPERIMENTS), options, id_map, renames[0])
     import_listed_models(tracking, registry, job, directory.sub(MODELS), options, id_map, renames[1], came_with(done))
 
 

@@ -35,7 +35,8 @@ class IdMap:
     """
 
     def __init__(self, directory: Optional[ExportDir], destination: str, writable: bool = True) -> None:
-        self._destination = destination
+        self.directory = directory
+        self.destination = destination
         self._lock = threading.Lock()
         self._lines: Dict[Tuple[str, str, str], bytes] = {}
         if directory is not None:
@@ -51,7 +52,7 @@ class IdMap:
     def _remember(self, line: bytes) -> None:
         try:
             entry = json_codec.loads(line)
-            if entry["destination"] == self._destination and _is_ours(entry):
+            if entry["destination"] == self.destination and _is_ours(entry):
                 # kept as text: of many thousand runs only a few are looked at
                 self._lines[entry["kind"], entry["experiment_id"], entry["src_id"]] = line
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -77,7 +78,7 @@ class IdMap:
         :param facts: ``base``, ``fingerprint`` and whatever else helps to trace it.
         """
         entry = {
-            "kind": kind, "destination": self._destination, "experiment_id": experiment_id,
+            "kind": kind, "destination": self.destination, "experiment_id": experiment_id,
             "src_id": src_id, "dst_id": dst_id, **facts,
         }  # fmt: skip
         line = json_codec.dumps(entry)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from mlflow_migration.client.errors import describe
+from mlflow_migration.common.engine import Engine
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.progress import Progress
@@ -22,6 +23,7 @@ class Job:
     :param dry_run: Write nothing, only tell what would be done.
     :param fail_fast: Start nothing more after the first failure.
     :param copies: In a copy: what lets stores copy artifacts themselves.
+    :param engine: The workers of a cluster that go ahead with runs; None if this machine does all.
     """
 
     ledger: Ledger
@@ -30,6 +32,7 @@ class Job:
     dry_run: bool = False
     fail_fast: bool = False
     copies: Optional[StoreCopies] = None
+    engine: Optional[Engine] = None
 
     def failed(self, kind: str, src_id: Optional[str], ex: BaseException, **details: Any) -> None:
         """Record an object that could not be moved."""

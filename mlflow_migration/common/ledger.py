@@ -71,6 +71,7 @@ class Ledger:
         self._skipped: Counter[Tuple[str, str]] = Counter()
         self._amounts: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
+        self._ahead: Dict[Tuple[str, str], Dict[str, Any]] = {}
         self._phase = ""
         self._by_wholes = False
         self._began = self._progressed = time.monotonic()
@@ -121,6 +122,9 @@ class Ledger:
         """
         if status not in STATUSES:
             raise ValueError(f"{status!r} is no status of the ledger")
+        before = self._ahead.get((kind, src_id or "")) if status == "unchanged" else None
+        if before is not None:
+            status, reason, losses = before["status"], before.get("reason"), before.get("losses") or ()
         losses = sorted(set(losses))
         if status == "incomplete" and losses and self._accepted.issuperset(losses):
             status = "copied"
@@ -148,6 +152,14 @@ class Ledger:
                 self._reasons[status].append(_explain(kind, status, src_id, name, reason, losses, where))
             self._write(line)
             self._progress()
+
+    def done_ahead(self, line: Mapping[str, Any]) -> None:
+        """Take note of what a worker of a cluster has done: its status counts where this command finds it unchanged.
+
+        :param line: The worker's record.
+        """
+        if line["status"] != "unchanged":
+            self._ahead[line["kind"], line["src_id"]] = dict(line)
 
     def accepts(self, loss: str) -> bool:
         """Tell whether the user accepts this kind of loss."""
@@ -349,6 +361,7 @@ class PassingLedger(Ledger):
     def __init__(self, whole: Ledger) -> None:
         super().__init__(None, whole.command, {}, accept_loss=whole._accepted)
         self._whole = whole
+        self._ahead = whole._ahead
 
     def record(self, kind: str, status: str, src_id: Optional[str] = None, **details: Any) -> None:
         """Record for the whole."""

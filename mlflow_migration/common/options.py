@@ -23,6 +23,7 @@ LOSS_KINDS = (
     "webhooks", "gateway", "mcp-servers", "secrets",
     "users", "permissions",
 )  # fmt: skip
+ENGINES = ("dask", "spark")
 STAGES = ("None", "Staging", "Production", "Archived")
 NOTEBOOK_FORMATS = ("SOURCE", "HTML", "JUPYTER", "DBC")
 
@@ -395,6 +396,18 @@ OPTIONS: Dict[str, Option] = {
     "dry_run": Option(_AGAIN, "Write nothing; read and tell what would be done.", BOOL, False),
     "fail_fast": Option(_AGAIN, "Stop at the first object that fails.", BOOL, False),
     "workers": Option(_RUN, "Number of requests at a time, at most.", click.IntRange(1, 256), 8),
+    "engine": Option(
+        _RUN,
+        "Let the workers of a Dask or Spark cluster do the most of it; they must see the directory. Default: this "
+        "machine alone.",
+        click.Choice(ENGINES),
+    ),
+    "engine_address": Option(
+        _RUN,
+        "Dask: the scheduler, such as tcp://host:8786; default: DASK_SCHEDULER_ADDRESS. Spark: the master, or sc:// of "
+        "Spark Connect; default: the session that is there.",
+        private=True,
+    ),
     "use_threads": Option(_RUN, "False is the same as --workers 1.", BOOL),
     "report_dir": Option(
         _RUN,

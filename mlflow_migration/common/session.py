@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
 from mlflow_migration.common import log
 from mlflow_migration.common.cli import finish
+from mlflow_migration.common.engine import open_engine
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
@@ -64,14 +65,17 @@ def _writable(directory: ExportDir) -> bool:
 def open_job(ledger: Ledger, title: str, options: Mapping[str, Any]) -> Iterator[Job]:
     """Give a job with its threads and progress, and end both.
 
-    :param options: Those of the command: workers, quiet, dry_run, fail_fast; what is absent has its default.
+    :param options: Those of the command: workers, quiet, dry_run, fail_fast, engine, engine_address; what is absent
+        has its default.
+    :raises BadInput: The engine can't be used.
     """
-    with Progress(bool(options.get("quiet")), title) as progress, Executor(
+    with open_engine(options) as engine, Progress(bool(options.get("quiet")), title) as progress, Executor(
         int(options.get("workers") or 8)
     ) as executor:
         yield Job(
-            ledger, executor, progress, dry_run=bool(options.get("dry_run")), fail_fast=bool(options.get("fail_fast"))
-        )
+            ledger, executor, progress, dry_run=bool(options.get("dry_run")), fail_fast=bool(options.get("fail_fast")),
+            engine=engine,
+        )  # fmt: skip
 
 
 def tell(ledger: Ledger) -> None:

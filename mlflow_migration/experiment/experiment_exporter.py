@@ -44,8 +44,11 @@ def find_experiment(tracking: Tracking, id_or_name: str) -> Json:
     return found
 
 
-def _refuse_other(experiment: Json, directory: ExportDir) -> None:
-    """Refuse a directory with another experiment: the runs of both could not be told apart in it."""
+def refuse_other(experiment: Json, directory: ExportDir) -> None:
+    """Refuse a directory with another experiment: the runs of both could not be told apart in it.
+
+    :raises BadInput: It holds another one.
+    """
     try:
         there = read_experiment(directory)["experiment"]
     except BadDirectory:
@@ -96,7 +99,7 @@ class ExperimentExporter:
         linked: Collection[str] = (),
         elsewhere: AbstractSet[str] = frozenset(),
     ) -> None:
-        _refuse_other(experiment, directory)
+        refuse_other(experiment, directory)
         self._tracking, self._job, self._selection, self._script = tracking, job, selection, script
         self._experiment, self._directory = experiment, directory
         self._linked, self._elsewhere = linked, elsewhere

@@ -58,6 +58,11 @@ class ExperimentImporter:
         """Id of the destination's experiment; empty if a dry run would create it."""
         return str((self._there or {}).get("experiment_id") or "")
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether runs can be written as they are: the experiment is there, active, and not about to change that."""
+        return self._there is not None and self._active and not self._unsettled
+
     def prepare(self) -> None:
         """Read what the destination has. To be called before :meth:`import_experiment`."""
         self._models = model_importer(self._tracking, self._job, self.experiment_id, self._id_map, self._settings)

@@ -70,6 +70,7 @@ def export_found(
     selection: Selection,
     linked: Collection[str] = (),
     elsewhere: AbstractSet[str] = frozenset(),
+    fresh: AbstractSet[str] = frozenset(),
 ) -> ExperimentExporter:
     """Export an experiment, and record it; return what has exported it.
 
@@ -78,6 +79,7 @@ def export_found(
     :param selection: Which runs are taken.
     :param linked: Ids of logged models that are wanted, whatever their runs.
     :param elsewhere: Ids of experiments that are exported at the same time.
+    :param fresh: Ids of runs that workers of a cluster have exported just now.
     """
     deleted = experiment.get("lifecycle_stage") == "deleted"
     # all runs of a deleted experiment count as deleted
@@ -85,6 +87,7 @@ def export_found(
     exporter = ExperimentExporter(
         tracking, job, settings, selection, SCRIPT, dict(experiment), directory, linked=linked, elsewhere=elsewhere
     )
+    exporter.runs.fresh = fresh
     exporter.export()
     failed = len(exporter.runs.failed)
     job.ledger.record(

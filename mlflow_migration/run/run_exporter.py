@@ -97,6 +97,8 @@ class RunExporter:
         self.failed: List[str] = []
         self.models: Set[str] = set()
         """Ids of the logged models that the runs link to."""
+        self.fresh: AbstractSet[str] = frozenset()
+        """Ids of runs that workers of a cluster have read just now, as closely as was asked for."""
         self.links: Dict[str, AbstractSet[str]] = {}
         """The same by id of the run, of those that were written."""
 
@@ -207,7 +209,7 @@ class RunExporter:
 
     def _unchanged(self, item: _Work) -> bool:
         item.fingerprint = fingerprint(item.run, item.files, self._settings.facts())
-        if self._settings.recheck or item.problems:
+        if item.problems or self._settings.recheck and item.run_id not in self.fresh:
             return False
         if item.old is None:
             if self._known(item.run_id) != item.fingerprint:

@@ -142,6 +142,8 @@ class RunImporter:
         """Info of the destination's runs by source run id."""
         self.stages: Dict[str, str] = {}
         """Lifecycle stages at the source by source run id."""
+        self.fresh: AbstractSet[str] = frozenset()
+        """Source ids of runs that workers of a cluster have compared just now, as closely as was asked for."""
         self.any_stage = False
         """Whether the stages that runs have at the destination mean nothing: the experiment's deletion sets them."""
         self.only_copies = True
@@ -277,7 +279,8 @@ class RunImporter:
         mark = info.get("fingerprint") or _hash(source)
         entry = self._id_map.find("run", self._experiment_id, src_id)
         there = self._find(src_id, entry)
-        if there is not None and entry is not None and not self._settings.recheck:
+        looked = not self._settings.recheck or src_id in self.fresh
+        if there is not None and entry is not None and looked:
             same = entry.get("fingerprint") == mark and entry.get("content") == content_of(info)
             same = same and entry.get("options") == self._options(entry)
             if same and entry["base"] is not None and not entry.get("losses") and self._as_it_was(src_id, there, entry):

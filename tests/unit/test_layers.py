@@ -54,6 +54,11 @@ SLOW = {
     "yaml",
     "databricks",
     "moto",
+    "dask",
+    "distributed",
+    "joblib",
+    "joblibspark",
+    "pyspark",
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
