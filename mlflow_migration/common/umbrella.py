@@ -145,6 +145,7 @@ MODULES: Dict[str, Entry] = {
     "rewrite_export": Entry(
         "tools.experimental.rewrite_export", "Rewrite the files of models and experiments by functions of your own."
     ),
+    "run_submit": Entry("workflow_api.run_submit", "Submit a one-time run of a Databricks job, and wait for its end."),
 }
 """Commands that have no script: they are run by ``python -m`` and their module."""
 
