@@ -349,7 +349,7 @@ OPTIONS: Dict[str, Option] = {
         _DATABRICKS, "Profile of ~/.databrickscfg; default: the DATABRICKS_... variables, then the default profile."
     ),
     "spec_file": Option(_DATABRICKS, "JSON or YAML file with the run, as jobs/runs/submit takes it.", required=True),
-    "sleep_seconds": Option(_DATABRICKS, "Pause in seconds between two looks at the run.", click.FloatRange(min=0), 5.0),
+    "sleep_seconds": Option(_DATABRICKS, "Pause in seconds between looks at the run.", click.FloatRange(min=0), 5.0),
     "timeout_seconds": Option(
         _DATABRICKS, "The longest in seconds that the run may take; default: no limit.", click.FloatRange(min=0)
     ),
