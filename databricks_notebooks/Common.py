@@ -18,6 +18,7 @@ from mlflow_migration.common.session import report_dir
 
 # COMMAND ----------
 
+
 def text_widget(name, default=""):
     """Make a widget for a text, and return what is in it; None if nothing is."""
     dbutils.widgets.text(name, default)
@@ -48,7 +49,9 @@ def assert_widget(value, name):
     if not value:
         raise ValueError(f"Fill in the widget '{name}'.")
 
+
 # COMMAND ----------
+
 
 def below(base_dir, name):
     """Return the directory of an object below a base directory."""

@@ -15,6 +15,7 @@ from mlflow_migration.copy import copy_model_version as model_version_tool
 
 # COMMAND ----------
 
+
 def tracking_uri(workspace=None):
     """Return the tracking URI of a workspace.
 
@@ -69,5 +70,7 @@ def version_dict(version):
 
 def copy_by_command(name, report_directory, **options):
     """Copy as a console script does, show its report, and fail if anything is not whole."""
-    run(name, report_dir=report_directory, **options)
-    show_report(report_directory)
+    status = run(name, report_dir=report_directory, **options)
+    if status not in (0, 1):  # it could not start, or was stopped: the message above says why
+        raise RuntimeError(f"{name} ends with exit status {status}.")
+    show_report(report_directory, report_directory)

@@ -37,22 +37,6 @@ if secrets_scope:
 
 # COMMAND ----------
 
-# MAGIC %sh export-experiments --help
-
-# COMMAND ----------
-
-# MAGIC %sh import-experiments --help
-
-# COMMAND ----------
-
-# MAGIC %sh export-models --help
-
-# COMMAND ----------
-
-# MAGIC %sh import-models --help
-
-# COMMAND ----------
-
 # MAGIC %sh export-experiment --help
 
 # COMMAND ----------
@@ -89,52 +73,4 @@ if secrets_scope:
 
 # COMMAND ----------
 
-# MAGIC %sh copy-run --help
-
-# COMMAND ----------
-
-# MAGIC %sh copy-experiment --help
-
-# COMMAND ----------
-
-# MAGIC %sh copy-model --help
-
-# COMMAND ----------
-
-# MAGIC %sh copy-model-version --help
-
-# COMMAND ----------
-
-# MAGIC %sh export-traces --help
-
-# COMMAND ----------
-
-# MAGIC %sh import-traces --help
-
-# COMMAND ----------
-
-# MAGIC %sh export-prompts --help
-
-# COMMAND ----------
-
-# MAGIC %sh import-prompts --help
-
-# COMMAND ----------
-
-# MAGIC %sh export-evaluation-datasets --help
-
-# COMMAND ----------
-
-# MAGIC %sh import-evaluation-datasets --help
-
-# COMMAND ----------
-
 # MAGIC %sh verify-migration --help
-
-# COMMAND ----------
-
-# MAGIC %sh list-registered-models --help
-
-# COMMAND ----------
-
-# MAGIC %sh http-client --help

@@ -28,6 +28,7 @@ import tempfile
 
 from mlflow_migration.tools.set_model_signature import set_signature
 
+
 def sample_file(folder, name, table):
     """Write the first rows of a table as CSV, and return the file's path."""
     if not table:

@@ -30,6 +30,7 @@ import json
 
 import mlflow
 
+
 def copied(model, version, dst_model):
     """Copy a version by the notebook, check the copy, and return both."""
     widgets = {
@@ -52,6 +53,7 @@ def copied(model, version, dst_model):
     run = client.get_run(made.run_id)
     assert client.get_experiment(run.info.experiment_id).name == experiment_name
     return result
+
 
 # COMMAND ----------
 
