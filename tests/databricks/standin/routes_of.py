@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List
 
-from tests.databricks.standin import mlflow_api, permissions, scim, workspace
+from tests.databricks.standin import artifacts, dbfs, mlflow_api, permissions, scim, store, workspace
 from tests.databricks.standin.platform import Platform, Route
 
 
@@ -13,9 +13,13 @@ def all_routes(platform: Platform) -> List[Route]:
     tree = workspace.Workspace(platform)
     rights = permissions.Permissions(platform, tree)
     api = mlflow_api.MlflowApi(platform, tree, rights)
+    files = store.Store(platform)
     return [
         *scim.routes(platform),
         *workspace.routes(platform, tree),
         *permissions.routes(platform, rights),
+        *store.routes(files),
+        *dbfs.routes(platform, files),
+        *artifacts.routes(platform, api, files),
         *mlflow_api.routes(api),
     ]
