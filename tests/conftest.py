@@ -25,6 +25,8 @@ from tests.support.scripts import run_script as run_script_function
 from tests.support.scripts import start_script as start_script_function
 from tests.support.servers import NEWEST, NoEnvironmentError, Server
 
+pytest_plugins = ["tests.databricks.sides"]
+
 #: directory that all processes of one test run share, and the process whose end ends the servers
 SHARED_DIR = "MLFLOW_MIGRATION_TEST_DIR"
 MAIN_PID = "MLFLOW_MIGRATION_TEST_MAIN_PID"

@@ -346,6 +346,14 @@ OPTIONS: Dict[str, Option] = {
         _CommaList(NOTEBOOK_FORMATS),
     ),
     "dst_notebook_dir": Option(_DATABRICKS, "Workspace directory that the runs' notebooks are imported into."),
+    "profile": Option(
+        _DATABRICKS, "Profile of ~/.databrickscfg; default: the DATABRICKS_... variables, then the default profile."
+    ),
+    "spec_file": Option(_DATABRICKS, "JSON or YAML file with the run, as jobs/runs/submit takes it.", required=True),
+    "sleep_seconds": Option(_DATABRICKS, "Pause in seconds between looks at the run.", click.FloatRange(min=0), 5.0),
+    "timeout_seconds": Option(
+        _DATABRICKS, "The longest in seconds that the run may take; default: no limit.", click.FloatRange(min=0)
+    ),
     "delete_model": Option(
         _AGAIN,
         "First delete the destination's model with all its versions, once the directory is known to be whole.",
@@ -496,6 +504,8 @@ def _type_text(option: Option) -> str:
         return "flag or BOOL"
     if isinstance(option.type, click.IntRange):
         return f"{option.type.min} to {option.type.max}"
+    if isinstance(option.type, click.FloatRange):
+        return "seconds"
     return "text" if option.type is str else str(option.type.name)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 import click
 
 import mlflow_migration
+from mlflow_migration.client.errors import BadInput
 
 
 class Entry(NamedTuple):
@@ -145,6 +146,7 @@ MODULES: Dict[str, Entry] = {
     "rewrite_export": Entry(
         "tools.experimental.rewrite_export", "Rewrite the files of models and experiments by functions of your own."
     ),
+    "run_submit": Entry("workflow_api.run_submit", "Submit a one-time run of a Databricks job, and wait for its end."),
 }
 """Commands that have no script: they are run by ``python -m`` and their module."""
 
@@ -158,6 +160,24 @@ def load(name: str) -> click.Command:
     """
     command: click.Command = importlib.import_module(f"mlflow_migration.{ALL[name].module}").main
     return command
+
+
+def run(name: str, **options: Any) -> int:
+    """Run a command in this process as its script would, and return its exit status: for notebooks.
+
+    :param name: A key of ALL, such as ``copy-all``.
+    :param options: Its options by their keys, such as ``src_mlflow_uri``. None and an empty text are as not given.
+    :raises BadInput: It has no such option, or an option has no such value.
+    """
+    given = {key: value for key, value in options.items() if value not in (None, "")}
+    args = [word for key, value in given.items() for word in ("--" + key.replace("_", "-"), str(value))]
+    try:
+        load(name).main(args, standalone_mode=False)
+    except SystemExit as ex:
+        return int(ex.code or 0)
+    except click.ClickException as ex:
+        raise BadInput(f"{name}: {ex.format_message()}") from None
+    return 0
 
 
 class _Umbrella(click.Group):

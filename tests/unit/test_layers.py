@@ -30,6 +30,7 @@ BELOW = {
     "verify": BASE,
     "bulk": MODELS | KINDS | {"evaluation_dataset", "verify", "prompt", "experiment"},
     "tools": MODELS,
+    "workflow_api": BASE,
     "copy": MODELS | KINDS | {"evaluation_dataset", "bulk", "verify", "prompt", "model_version", "experiment"},
 }
 EXCEPTIONS = {

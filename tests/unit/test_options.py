@@ -282,6 +282,8 @@ def answer(request):
             "users/current": {"user": {"username": "root", "is_admin": True}},
             "users/list": {"users": [{"username": name, "is_admin": False} for name in ("ann", "bob", "root")]},
             "runs/create": {"run": {**RUN, "info": {**RUN["info"], "run_id": "d" * 32}}},
+            "/api/2.1/jobs/runs/submit": {"run_id": 1},
+            "/api/2.1/jobs/runs/get": {"state": {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}},
         }.get(route, {})
     )
 
@@ -335,6 +337,9 @@ def arguments(server, tmp_path, monkeypatch):
     (tmp_path / "renames.csv").write_text("m,there\n")
     renamed = ["--model-rename-file", tmp_path / "renames.csv"]
     (tmp_path / "sample.csv").write_text("a\n1.5\n")
+    (tmp_path / "job.json").write_text('{"tasks": [{}]}')
+    (tmp_path / "profiles").write_text(f"[p]\nhost = {server.uri}\ntoken = t\n")
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "profiles"))
     (tmp_path / "rewriters.py").write_text("def rewrite_model(dct, dir):\n    dct['mlflow']['more'] = 1\n")
     version_model = ["--model-uri", tmp_path / "version" / "version_model"]
     (tmp_path / "logged" / "m-1").mkdir(parents=True)
@@ -414,6 +419,7 @@ def arguments(server, tmp_path, monkeypatch):
             ["--input-dir", bulk, "--output-dir", tmp_path / "out2", "--src-model", "m", "--dst-model", "n"],
         ],
         "rewrite_export": [["--input-dir", bulk, "--custom-rewriters-module", tmp_path / "rewriters.py"]],
+        "run_submit": [["--profile", "p", "--spec-file", tmp_path / "job.json"]],
         "verify-migration": [
             [*both[:3], server.uri.replace("127.0.0.1", "localhost"), "--prompts", "prompt"],
             ["--input-dir", tmp_path / "prompts", "--report-dir", tmp_path / "out"],

@@ -215,12 +215,14 @@ OPTIONS = {
     "find-artifacts": "run-id! path target! max-level",
     "filter_one_model": "input-dir! output-dir! src-model! dst-model dst-experiment",
     "rewrite_export": "input-dir! custom-rewriters-module!",
+    "run_submit": "profile spec-file! sleep-seconds timeout-seconds verbose?",
     "verify-migration": "src-mlflow-uri dst-mlflow-uri src-registry-uri dst-registry-uri input-dir experiments models "
     "prompts experiment-rename-file model-rename-file depth export-deleted-runs? report-dir",
     "make-report": "report-dir",
     "http-client": "api resource! method params data output-file",
 }
-DEFAULTS = {"mlmodel_fix": True, "depth": "metadata", "use_threads": None, "api": "mlflow", "method": "GET"}
+DEFAULTS = {"mlmodel_fix": True, "depth": "metadata", "use_threads": None, "api": "mlflow", "method": "GET",
+            "sleep_seconds": 5.0}  # fmt: skip
 
 
 def found(path: str) -> Any:
