@@ -158,6 +158,7 @@ def test_workers_that_can_do_nothing(run_script: Run, src_server: Server, tmp_pa
         assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_is_repeated_on_one_machine(
     run_script: Run,
     start_script: Callable[..., Any],

@@ -18,7 +18,17 @@ from mlflow_migration.common.engine import Engine, open_engine
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.ledger import Ledger, PartLedger
 from mlflow_migration.common.options import OPTIONS
-from mlflow_migration.common.units import LEASE_FILE, SETTINGS, STOP_FILE, Unit, held, read_unit, wait_until_free
+from mlflow_migration.common.units import (
+    DONE_FILE,
+    LEASE_FILE,
+    SETTINGS,
+    STOP_FILE,
+    Unit,
+    held,
+    read_unit,
+    wait_until_free,
+)
+from tests.support.stub import Stub, error
 
 UNIT = Unit(
     "export", "http://host:5000", "", "http://host:5000", "1", "/shared/out/1", ("a", "b"), {"recheck": "full"}, 4
@@ -76,6 +86,19 @@ def test_a_worker_says_why_not(tmp_path: Path) -> None:
     """A unit that can't be done raises nothing: the others go on."""
     (tmp_path / "units").mkdir()
     assert "unit.json" in do_unit(str(tmp_path / "units"), "000001")
+
+
+def test_credentials_are_the_workers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come from its environment; nothing that it writes or says has them."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
+    with Stub(lambda request: error(401, message="who are you")) as stub:
+        replace(UNIT, tracking_uri=stub.uri, identity=stub.uri).write(ExportDir(str(tmp_path)).sub("000001"))
+        said = do_unit(str(tmp_path), "000001")
+    assert {request.headers.get("Authorization") for request in stub.requests} == {f"Bearer {TOKEN}"}
+    assert "who are you" in said
+    assert TOKEN not in said
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN in path.read_text()] == []
+    assert not (tmp_path / "000001" / DONE_FILE).exists()
 
 
 def test_no_engine() -> None:
