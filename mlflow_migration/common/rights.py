@@ -35,8 +35,13 @@ def check_registry_rights(registry: Registry, ledger: Ledger, require_admin: boo
     _tell(_problem(registry.server, action), ledger, require_admin)
 
 
-def note_databricks_options(ledger: Ledger, options: Mapping[str, Any]) -> None:
-    """Say that options which only a Databricks workspace has a use for do nothing elsewhere."""
+def note_databricks_options(ledger: Ledger, options: Mapping[str, Any], *servers: Tracking) -> None:
+    """Say that options which only a Databricks workspace has a use for do nothing elsewhere.
+
+    :param servers: Those that the command works on.
+    """
+    if any(server.rest.connection.is_databricks for server in servers):
+        return
     permissions = ("export_permissions", "import_permissions", "copy_permissions")
     for name in (*permissions, "notebook_formats", "dst_notebook_dir"):
         if options.get(name):

@@ -11,6 +11,8 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import logged_model_dirs, read_experiment, run_dirs, trace_dirs
+from mlflow_migration.common.permissions import experiment as experiment_permissions
+from mlflow_migration.common.permissions import import_permissions
 from mlflow_migration.common.source_tags import (
     ExportTags,
     mk_source_tags_mlflow_tag,
@@ -52,6 +54,8 @@ class ExperimentImporter:
         self.runs: Optional[RunImporter] = None
         self._traces: Optional[TraceImporter] = None
         self._trace_dirs: List[Tuple[str, ExportDir]] = []
+        self.permissions: Any = None
+        """The permissions of the source's experiment, as experiment.json has them."""
 
     @property
     def experiment_id(self) -> str:
@@ -89,6 +93,7 @@ class ExperimentImporter:
         doc = read_experiment(directory)
         found = run_dirs(directory), logged_model_dirs(directory)  # what can't be read shows before anything is made
         self._trace_dirs = trace_dirs(directory)
+        self.permissions = doc.get("permissions")
         part = self.begin(doc["experiment"])
         part.found = found
         tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in part.found[0]})
@@ -150,6 +155,17 @@ class ExperimentImporter:
         elif moved and status == "unchanged":
             status = "updated"
         self._record(self._source, status, reason, base)
+        if self._settings.permissions:
+            self._grant()
+
+    def _grant(self) -> None:
+        """Grant the permissions of the source's experiment, and record it; nothing happens but on Databricks."""
+        rest, there = self._tracking.rest, self.experiment_id
+        if not rest.connection.is_databricks:
+            return
+        src_id = f"experiment/{self._source.get('experiment_id') or ''}"
+        what = (lambda: experiment_permissions(there)) if there else None
+        import_permissions(self._job, rest, src_id, what, self.permissions, self._settings.principals)
 
     # -- the experiment itself ----------------------------------------------------------------------------------
 

@@ -130,7 +130,7 @@ class BulkModelImporter(_Importer):
 
     :param run_info_map: What ``import_experiments`` returns, as a dict: the destination's RunInfo by source run id, by
         source experiment id.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param experiment_renames: For callers of today's tools.
     :param await_creation_for: For callers of today's tools.
@@ -168,7 +168,7 @@ class ModelImporter(_Importer):
     """Imports registered models with their runs.
 
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param await_creation_for: For callers of today's tools.
     """

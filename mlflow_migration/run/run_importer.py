@@ -28,6 +28,7 @@ from mlflow_migration.common.source_tags import (
 from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled, short, words
 from mlflow_migration.common.uploads import Uploads, artifacts_of, content_of, listed_files
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
+from mlflow_migration.notebook.notebooks import import_notebook_of_run
 from mlflow_migration.run.histories import stored_points
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE
 from mlflow_migration.run.run_writer import SMALLEST_TAG_LIMIT, RunWriter
@@ -52,6 +53,9 @@ class ImportSettings:
     :param overwrite: Write again what was edited or deleted at the destination.
     :param recheck: Compare all fields and bytes even where the directory has not changed since the last import.
     :param skip_artifacts: The directory has no artifacts, as they were to stay where they are.
+    :param permissions: Grant the permissions of experiments and registered models, which Databricks has.
+    :param principals: New names of users, groups and service principals, for the permissions.
+    :param notebook_dir: Directory of the workspace for the runs' notebooks; empty if they are not wanted.
     """
 
     source_tags: bool = False
@@ -61,6 +65,9 @@ class ImportSettings:
     overwrite: bool = False
     recheck: bool = False
     skip_artifacts: bool = False
+    permissions: bool = False
+    principals: Mapping[str, str] = field(default_factory=dict)
+    notebook_dir: str = ""
 
 
 @dataclass
@@ -273,6 +280,14 @@ class RunImporter:
         :return: The destination's run id; None in a dry run that would create it.
         :raises MlflowExportImportException: It can't be imported.
         """
+        dst_id = self._import(src_id, source)
+        if self._settings.notebook_dir and self._tracking.rest.connection.is_databricks:
+            import_notebook_of_run(
+                self._job, self._tracking.rest, src_id, dst_id or "", source, ARTIFACTS, self._settings.notebook_dir
+            )  # fmt: skip
+        return dst_id
+
+    def _import(self, src_id: str, source: ExportDir) -> Optional[str]:
         info = self._info(source)
         mark = info.get("fingerprint") or _hash(source)
         entry = self._id_map.find("run", self._experiment_id, src_id)

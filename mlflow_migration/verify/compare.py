@@ -42,6 +42,8 @@ class How:
     :param mlmodel_fix: MLmodel files are expected to have the new ids; else the same bytes.
     :param use_src_user_id: The tag ``mlflow.user`` is expected to be the source run's user.
     :param references: A version may have the source's own ``source``.
+    :param permissions: Permissions of a workspace are compared; None for those that a directory has.
+    :param principals: The destination's names of users, groups and service principals by those of the source.
     """
 
     depth: str = "metadata"
@@ -51,6 +53,8 @@ class How:
     mlmodel_fix: bool = True
     use_src_user_id: bool = False
     references: bool = False
+    permissions: Optional[bool] = None
+    principals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.verify.compare import Comparer, Comparison, How, guarded
 from mlflow_migration.verify.links import Links
 from mlflow_migration.verify.objects import EXPERIMENT, LOGGED_MODEL, RUN, Thing
+from mlflow_migration.verify.permissions import compare_permissions
 from mlflow_migration.verify.report import Report
 from mlflow_migration.verify.server_side import GROUP, ServerSide
 
@@ -57,6 +58,7 @@ class ExperimentVerifier:
         else:
             pair.fields(src.fields, dst.fields)
         pair.record(self._report)
+        compare_permissions(self._src, self._dst, src, dst, self._how, self._report)
         self._job.progress.add_total(len(self._links.there(RUN, dst.id)))
         matched: Set[str] = set()
         self._linked = set()

@@ -6,6 +6,7 @@ import threading
 from itertools import chain
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from mlflow_migration.client import databricks
 from mlflow_migration.client.errors import NotFound
 from mlflow_migration.client.evaluation_datasets import DATASET_KEY, EvaluationDatasets, NoEvaluationDatasets
 from mlflow_migration.client.registry import (
@@ -20,6 +21,7 @@ from mlflow_migration.client.registry import (
 from mlflow_migration.client.tracking import BULK_ROWS, MODEL_KEY, RUN_KEY, Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import Presence, logged_model_store, run_store, version_store
 from mlflow_migration.common.executor import Executor
+from mlflow_migration.common.permissions import is_unity_catalog
 from mlflow_migration.verify.datasets import dataset_thing
 from mlflow_migration.verify.files import StoreFiles
 from mlflow_migration.verify.kinds import Spec, read_server
@@ -305,6 +307,17 @@ class ServerSide:
         fields = registered_fields({**doc, "tags": tag_dict(doc.get("tags"))})
         place = {"aliases": aliases, "experiments": {}}
         return Thing(kind, name, name, fields, versions=versions, place=place)
+
+    def permissions(self, thing: Thing, asked: bool) -> Optional[Json]:
+        """Return the permissions of an experiment or registered model; None if nobody asks, or it is no workspace."""
+        rest = self.tracking.rest if thing.kind == EXPERIMENT else self.registry.server.rest
+        if not (asked and rest.connection.is_databricks):
+            return None
+        if thing.kind == EXPERIMENT:
+            return databricks.permissions(rest, "experiments", thing.id)
+        if is_unity_catalog(rest, thing.name):
+            return databricks.unity_permissions(rest, thing.name)
+        return databricks.permissions(rest, "registered-models", databricks.registered_model_id(rest, thing.name))
 
     def version_files(self, version: Thing) -> Optional[Files]:
         """Return the files of a version's model."""
