@@ -84,21 +84,24 @@ def experiment(experiment_id: str) -> Securable:
     return Securable("experiments", experiment_id)
 
 
-def registered_model(rest: RestClient, name: str) -> Securable:
+def registered_model(rest: RestClient, registry_uri: str, name: str) -> Securable:
     """Return a registered model of the workspace's registry or of Unity Catalog, whose names have three parts.
 
     :param rest: Client of the registry.
+    :param registry_uri: URI of the registry.
     :raises NotFound: There is none.
     """
-    if is_unity_catalog(rest, name):
+    if is_unity_catalog(registry_uri, name):
         return Securable("function", name)
     return Securable("registered-models", databricks.registered_model_id(rest, name))
 
 
-def is_unity_catalog(rest: RestClient, name: str) -> bool:
-    """Tell whether a registered model is one of Unity Catalog."""
-    uris = (rest.connection.uri, rest.connection.registry_uri or "")
-    return name.count(".") == 2 and any(uri.startswith("databricks-uc") for uri in uris)
+def is_unity_catalog(registry_uri: str, name: str) -> bool:
+    """Tell whether a registered model is one of Unity Catalog.
+
+    :param registry_uri: URI of its registry.
+    """
+    return registry_uri.startswith("databricks-uc") and name.count(".") == 2
 
 
 def read_permissions(rest: RestClient, what: Securable) -> Json:

@@ -102,7 +102,7 @@ def _copy_shallow(
     importer = RegisteredModelImporter(registry, job, settings, how, id_map, new_name)
     fields = {"description": "", **model, "tags": tag_dict(model.get("tags"))}
     rest = registry.server.rest
-    permissions = read_permissions(rest, registered_model(rest, name)) if settings.permissions else None
+    permissions = read_permissions(rest, registered_model(rest, registry.uri, name)) if settings.permissions else None
     whole: Json = {"failed": [], "incomplete": {}, "permissions": permissions}
     importer.prepare({"model": fields, "versions": [doc], "aliases": dict.fromkeys(aliases, number), **whole})
     importer.import_model(_SameSource())

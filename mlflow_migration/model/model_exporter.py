@@ -355,11 +355,11 @@ class ModelExporter:
             directory.write_json(MODEL_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))
 
     def _permissions(self, name: str) -> Optional[Json]:
-        rest = self._registry.server.rest
+        rest, uri = self._registry.server.rest, self._registry.uri
         if not rest.connection.is_databricks:
             return None
         return export_permissions(
-            self._job, f"registered_model/{name}", lambda: read_permissions(rest, registered_model(rest, name))
+            self._job, f"registered_model/{name}", lambda: read_permissions(rest, registered_model(rest, uri, name))
         )
 
     def _doc(self, version: VersionWork, aliases: Dict[str, str], failed_runs: AbstractSet[str]) -> Json:

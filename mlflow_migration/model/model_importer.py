@@ -244,14 +244,12 @@ class RegisteredModelImporter:
 
     def _grant(self, permissions: Any) -> None:
         """Grant the permissions of the source's model, and record it; nothing happens but on Databricks."""
-        rest = self._registry.server.rest
+        rest, uri, src_id = self._registry.server.rest, self._registry.uri, self._doc["model"]["name"]
         if not rest.connection.is_databricks:
             return
-        is_there = self._dst.there is not None
-        import_permissions(
-            self._job, rest, f"registered_model/{self._doc['model']['name']}",
-            (lambda: registered_model(rest, self.name)) if is_there else None, permissions, self._settings.principals,
-        )  # fmt: skip
+        what = (lambda: registered_model(rest, uri, self.name)) if self._dst.there is not None else None
+        principals = self._settings.principals
+        import_permissions(self._job, rest, f"registered_model/{src_id}", what, permissions, principals)
 
     def _import_versions(self, carriers: Sources) -> None:
         self._job.ledger.phase(f"importing {self._kind.version.replace('_', ' ')}s")

@@ -315,7 +315,7 @@ class ServerSide:
             return None
         if thing.kind == EXPERIMENT:
             return databricks.permissions(rest, "experiments", thing.id)
-        if is_unity_catalog(rest, thing.name):
+        if is_unity_catalog(self.registry.uri, thing.name):
             return databricks.unity_permissions(rest, thing.name)
         return databricks.permissions(rest, "registered-models", databricks.registered_model_id(rest, thing.name))
 

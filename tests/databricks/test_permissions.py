@@ -110,9 +110,7 @@ def test_an_experiment_by_a_directory(
     assert "mary" not in found
 
 
-def test_a_directory_of_an_earlier_tool(
-    second_workspace: StandIn, config_env: Dict[str, str], tmp_path: Path
-) -> None:
+def test_a_directory_of_an_earlier_tool(second_workspace: StandIn, config_env: Dict[str, str], tmp_path: Path) -> None:
     body = {
         "experiment": {"experiment_id": "1", "name": "/Shared/old", "tags": {}, "lifecycle_stage": "active"},
         "runs": [],

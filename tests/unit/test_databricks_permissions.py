@@ -75,9 +75,7 @@ def imported(
         connection = Connection(stub.uri, {}, None, True, None, "databricks", is_databricks=True)
         with closing(RestClient(connection)) as rest:
             job = Job(ledger, executor, Progress(True, "runs"), dry_run=dry_run)
-            import_permissions(
-                job, rest, "experiment/1", None if what is None else (lambda: what), doc, names or {}
-            )
+            import_permissions(job, rest, "experiment/1", None if what is None else (lambda: what), doc, names or {})
     yield ledger, workspace.granted
 
 
@@ -181,5 +179,4 @@ def test_which_models_are_those_of_unity_catalog() -> None:
         ("databricks-uc", "a.b.c", True), ("databricks-uc://P", "a.b.c", True),
         ("databricks-uc", "a.b", False), ("databricks", "a.b.c", False),
     ):  # fmt: skip
-        with closing(RestClient(Connection("http://127.0.0.1:9", {}, None, True, None, uri))) as rest:
-            assert is_unity_catalog(rest, name) is expected
+        assert is_unity_catalog(uri, name) is expected
