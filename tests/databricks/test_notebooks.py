@@ -105,8 +105,8 @@ def test_a_run_there_and_here(
     to += ("--dst-notebook-dir", "/Shared/of runs/", "--report-dir", tmp_path / "report")
     for count in (1, 0):
         second_workspace.forget_requests()
-        run_script("import-run", *to, *WHOLE_ENOUGH, env=config_env, check=None)
-        assert imports(second_workspace) == count
+        done = run_script("import-run", *to, *WHOLE_ENOUGH, env=config_env, check=None)
+        assert imports(second_workspace) == count, done
     first, second = records(tmp_path / "report")
     assert (first["status"], second["status"]) == ("copied", "unchanged")
     dst_path = first["dst_id"]
