@@ -37,7 +37,7 @@ Grants = Dict[Principal, List[str]]
 """Levels or privileges by what kind of principal it is and its name."""
 
 _KINDS = (USER, GROUP, SERVICE_PRINCIPAL)
-_EVERYBODY = frozenset({"account users", "users"})  # groups that every workspace has, and that SCIM does not list
+_EVERYBODY = frozenset({"account users"})  # a group that every account has, and that SCIM does not list
 _APPLICATION_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LEVELS = ("CAN_READ", "CAN_EDIT", "CAN_MANAGE_STAGING_VERSIONS", "CAN_MANAGE_PRODUCTION_VERSIONS", "CAN_MANAGE")
 _NONE = "The permissions of some objects are not known, as their export has none: --export-permissions takes them."

@@ -17,8 +17,6 @@ MLFLOW = "/api/2.0/mlflow"
 PATH = "/Shared/train model"
 FIRST = "// Databricks notebook source\nval x = 1\n\n// COMMAND ----------\n\nprintln(x)\n"
 SECOND = "// Databricks notebook source\nval x = 2\n"
-#: what a run lacks where a workspace's artifacts can't be read
-WHOLE_ENOUGH = ("--accept-loss", "artifacts")
 
 
 def workspace_api(standin: StandIn, method: str, verb: str, **arguments: Any) -> Dict[str, Any]:
@@ -85,7 +83,7 @@ def test_a_run_there_and_here(
 ) -> None:
     out = tmp_path / "out"
     frm = ("--tracking-uri", "databricks://ONE", "--run-id", runs["revision"], "--output-dir", out)
-    run_script("export-run", *frm, "--notebook-formats", "SOURCE,HTML,JUPYTER,DBC", *WHOLE_ENOUGH, env=config_env)
+    run_script("export-run", *frm, "--notebook-formats", "SOURCE,HTML,JUPYTER,DBC", env=config_env)
     place = out / "artifacts" / "notebooks"
     assert (place / "train model.source").read_text(encoding="utf-8") == FIRST, "not the revision of the run"
     assert b"NOTEBOOK_MODEL" in (place / "train model.html").read_bytes()
@@ -105,7 +103,7 @@ def test_a_run_there_and_here(
     to += ("--dst-notebook-dir", "/Shared/of runs/", "--report-dir", tmp_path / "report")
     for count in (1, 0):
         second_workspace.forget_requests()
-        done = run_script("import-run", *to, *WHOLE_ENOUGH, env=config_env, check=None)
+        done = run_script("import-run", *to, env=config_env)
         assert imports(second_workspace) == count, done
     first, second = records(tmp_path / "report")
     assert (first["status"], second["status"]) == ("copied", "unchanged")
@@ -124,21 +122,21 @@ def test_an_experiment(
 ) -> None:
     out = tmp_path / "out"
     frm = ("--tracking-uri", "databricks://ONE", "--experiment", "/Shared/notebooks", "--output-dir", out)
-    done = run_script("export-experiment", *frm, "--notebook-formats", "source", *WHOLE_ENOUGH, env=config_env, check=1)
+    done = run_script("export-experiment", *frm, "--notebook-formats", "source", env=config_env, check=1)
     status = {one["src_id"]: one for one in records(out)}
     assert set(status) == {runs["revision"], runs["commit"], runs["gone"]}
     assert status[runs["revision"]]["status"] == "copied"
     assert status[runs["commit"]]["status"] == "skipped" and "abc123" in status[runs["commit"]]["reason"]
     assert status[runs["gone"]]["status"] == "failed", done
     again = run_script(
-        "export-experiment", *frm, "--notebook-formats", "source", *WHOLE_ENOUGH, "--accept-loss", "notebooks",
+        "export-experiment", *frm, "--notebook-formats", "source", "--accept-loss", "notebooks",
         env=config_env,
     )  # fmt: skip
     assert [one["status"] for one in records(out) if one["src_id"] == runs["gone"]] == ["failed", "skipped"], again
 
     to = ("--tracking-uri", "databricks://TWO", "--input-dir", out, "--experiment-name", "/Shared/notebooks of all")
     to += ("--dst-notebook-dir", "/Shared/of all", "--report-dir", tmp_path / "report")
-    run_script("import-experiment", *to, *WHOLE_ENOUGH, env=config_env, check=None)
+    run_script("import-experiment", *to, env=config_env)
     (record,) = records(tmp_path / "report")
     assert source_of(second_workspace, record["dst_id"]) == FIRST
     refused = run_script("import-experiment", *to[:-4], "--dst-notebook-dir", "relative", env=config_env, check=2)
@@ -158,10 +156,10 @@ def test_r_does_not_become_python(
     run_id = workspace.call("POST", f"{MLFLOW}/runs/create", **body)["run"]["info"]["run_id"]
     out = tmp_path / "out"
     frm = ("--tracking-uri", "databricks://ONE", "--run-id", run_id, "--output-dir", out)
-    run_script("export-run", *frm, "--notebook-formats", "SOURCE", *WHOLE_ENOUGH, env=config_env)
+    run_script("export-run", *frm, "--notebook-formats", "SOURCE", env=config_env)
     to = ("--tracking-uri", "databricks://TWO", "--input-dir", out, "--experiment-name", "/Shared/languages")
     to += ("--dst-notebook-dir", "/Shared/languages of runs", "--report-dir", tmp_path / "report")
-    run_script("import-run", *to, *WHOLE_ENOUGH, env=config_env, check=None)
+    run_script("import-run", *to, env=config_env)
     (record,) = records(tmp_path / "report")
     there = workspace_api(second_workspace, "GET", "get-status", path=record["dst_id"])
     assert there["language"] == language

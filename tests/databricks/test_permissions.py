@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
+from mlflow_migration.client.credentials import Connection
+from mlflow_migration.client.rest_client import RestClient
+from mlflow_migration.common.executor import Executor
+from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.permissions import Securable, import_permissions, read_permissions
+from mlflow_migration.common.progress import Progress
 from tests.databricks.standin.server import StandIn
 from tests.support.scripts import run_script
 
 MLFLOW = "/api/2.0/mlflow"
+CATALOG = "/api/2.1/unity-catalog"
+
+
+@contextmanager
+def client_of(standin: StandIn) -> Iterator[RestClient]:
+    headers = {"Authorization": f"Bearer {next(iter(standin.users))}"}
+    connection = Connection(standin.uri, headers, None, True, None, "databricks", is_databricks=True)
+    with closing(RestClient(connection)) as rest:
+        yield rest
 
 
 def direct(standin: StandIn, kind: str, object_id: str) -> Dict[str, str]:
@@ -169,6 +186,27 @@ def test_copies(
         assert len(patches(second_workspace)) == expected
     granted = direct(second_workspace, "experiments", experiment_id_of(second_workspace, "/Shared/direct copy"))
     assert granted["mary.smith@example.com"] == "CAN_EDIT" and granted["scientists"] == "CAN_READ"
+
+
+def test_a_model_of_unity_catalog(workspace: StandIn, second_workspace: StandIn) -> None:
+    name = "main.default.permitted"
+    model = Securable("function", name)
+    for standin in (workspace, second_workspace):
+        standin.call("POST", f"{MLFLOW}/unity-catalog/registered-models/create", name=name)
+    changes = [{"principal": "scientists", "add": ["EXECUTE"]}, {"principal": "engineers", "add": ["EXECUTE"]}]
+    workspace.call("PATCH", f"{CATALOG}/permissions/function/{name}", changes=changes)
+    with client_of(workspace) as src, client_of(second_workspace) as dst, Executor(1) as executor:
+        doc = read_permissions(src, model)
+        assert "account users" in json.dumps(doc["effective_permissions"]), "nothing is inherited in this test"
+        second_workspace.forget_requests()
+        for status in ("incomplete", "incomplete"):
+            ledger = Ledger(None, "test", {})
+            job = Job(ledger, executor, Progress(True, "models"))
+            import_permissions(job, dst, f"registered_model/{name}", lambda: model, doc, {})
+            assert ledger.counts == {"permissions": {status: 1}} and "principal 'engineers'" in ledger.summary()
+    assert len(patches(second_workspace)) == 1, "granted again"
+    found = second_workspace.call("GET", f"{CATALOG}/permissions/function/{name}")
+    assert found["privilege_assignments"] == [{"principal": "scientists", "privileges": ["EXECUTE"]}]
 
 
 def test_without_the_options_nothing_is_read_or_granted(
