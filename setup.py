@@ -67,6 +67,7 @@ SCRIPTS = {
     "list-model-versions-without-signatures": "tools.list_model_versions_without_signatures",
     "find-artifacts": "common.find_artifacts",
     "verify-migration": "verify.verify_migration",
+    "download-notebook": "notebook.download_notebook",
     "make-report": "common.make_report",
     "http-client": "client.http_client",
     "mlflow-migration": "common.umbrella",

@@ -78,8 +78,8 @@ def export_all(
     :param export_latest_versions: Only the latest version of each stage.
     :param export_deleted_runs: Take deleted runs too.
     :param export_version_model: Take the registry's own copy of each version's model too.
-    :param export_permissions: Has an effect only on Databricks.
-    :param notebook_formats: Has an effect only on Databricks.
+    :param export_permissions: Take the permissions too, of a Databricks workspace.
+    :param notebook_formats: Formats in which the runs' notebooks are taken, of a Databricks workspace.
     :param use_threads: For callers of today's tools.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param export_deleted_experiments: Take deleted experiments too.

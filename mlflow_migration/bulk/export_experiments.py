@@ -51,11 +51,11 @@ def export_experiments(
     :param experiments: Names or ids, as a list or a comma separated text, also ``all``, beginnings with a ``*``, or a
         ``.txt`` file with one in each line.
     :param output_dir: Directory to export to.
-    :param export_permissions: Has an effect only on Databricks.
+    :param export_permissions: Take the permissions too, of a Databricks workspace.
     :param run_start_time: Only runs started at or after; UTC text, or ms since epoch.
     :param runs_until: Only runs started before; likewise.
     :param export_deleted_runs: Take deleted runs too.
-    :param notebook_formats: Has an effect only on Databricks.
+    :param notebook_formats: Formats in which the runs' notebooks are taken, of a Databricks workspace.
     :param use_threads: For callers of today's tools.
     :param logged_models_filter: MLflow's filter string for logged models; empty means all.
     :param mlflow_client: Decides server and credentials; default is what the environment says.

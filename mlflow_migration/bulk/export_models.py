@@ -39,12 +39,12 @@ def export_models(
     :param stages: Only versions in these stages; a list, or a comma separated text.
     :param export_latest_versions: Only the latest version of each stage.
     :param export_all_runs: Take all runs of the experiments, not only those of versions.
-    :param export_permissions: Has an effect only on Databricks.
+    :param export_permissions: Take the permissions too, of a Databricks workspace.
     :param run_start_time: With ``export_all_runs``: only runs started at or after; UTC text, or ms since epoch.
     :param runs_until: With ``export_all_runs``: only runs started before; likewise.
     :param export_deleted_runs: Take deleted runs too.
     :param export_version_model: Take the registry's own copy of each version's model too.
-    :param notebook_formats: Has an effect only on Databricks.
+    :param notebook_formats: Formats in which the runs' notebooks are taken, of a Databricks workspace.
     :param use_threads: For callers of today's tools.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param workers: The most requests in flight.

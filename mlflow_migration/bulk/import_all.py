@@ -97,6 +97,7 @@ def import_all(
     mlflow_client: Any = None,
     *,
     report_dir: Optional[str] = None,
+    principal_renames: Union[None, str, Mapping[str, str]] = None,
     on_version_conflict: str = "fail",
     on_destination_change: str = "keep",
     activate: bool = False,
@@ -109,7 +110,7 @@ def import_all(
     :param delete_model: First delete each of the destination's registered models with all its versions.
     :param delete_prompt: Likewise, for prompts.
     :param delete_dataset: First delete the destination's evaluation datasets of the same names with their records.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
     :param experiment_renames: What replaces which beginning of a name: a dict, or the path of a rename file.
@@ -118,6 +119,8 @@ def import_all(
     :param use_threads: For callers of today's tools.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param report_dir: Directory for ledger and id map.
+    :param principal_renames: New names of users, groups and service principals, for the permissions: a dict, or the
+        path of a file.
     :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
     :param on_destination_change: ``keep`` or ``overwrite``.
     :param activate: Let what works by itself do so, as far as it did at the source.
@@ -132,6 +135,7 @@ def import_all(
         "delete_prompt": delete_prompt,
         "delete_evaluation_dataset": delete_dataset,
         "import_permissions": import_permissions,
+        "principal_mapping_file": principal_renames,
         "import_source_tags": import_source_tags,
         "use_src_user_id": use_src_user_id,
         "on_version_conflict": on_version_conflict,
@@ -152,9 +156,9 @@ def import_all(
 @command(
     "import-all", "tracking_uri", "registry_uri", "input_dir", "delete_model", "delete_prompt",
     "delete_evaluation_dataset", "on_version_conflict", "fill_gaps", "experiment_rename_file", "model_rename_file",
-    "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused",
-    "on_destination_change", "activate", "recheck", "require_admin", "verify", "workspaces", "workspace_rename_file",
-    "dst_workspace", "engine", "engine_address",
+    "import_source_tags", "use_src_user_id", "import_permissions", "principal_mapping_file", "mlmodel_fix",
+    "on_refused", "on_destination_change", "activate", "recheck", "require_admin", "verify", "workspaces",
+    "workspace_rename_file", "dst_workspace", "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

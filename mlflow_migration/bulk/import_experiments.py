@@ -20,19 +20,22 @@ def import_experiments(
     mlflow_client: Any = None,
     *,
     report_dir: Optional[str] = None,
+    principal_renames: Union[None, str, Mapping[str, str]] = None,
     on_destination_change: str = "keep",
     workers: int = 8,
 ) -> List[Tuple[str, Optional[Dict[str, Any]]]]:
     """Import experiments with their runs and logged models.
 
     :param input_dir: Directory of the exported experiments.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
     :param experiment_renames: What replaces which beginning of a name: a dict, or the path of a rename file.
     :param use_threads: For callers of today's tools.
     :param mlflow_client: Decides server and credentials; default is what the environment says.
     :param report_dir: Directory for ledger and id map.
+    :param principal_renames: New names of users, groups and service principals, for the permissions: a dict, or the
+        path of a file.
     :param on_destination_change: ``keep`` or ``overwrite``.
     :param workers: The most requests in flight.
     :return: For each experiment its id at the source, and the destination's ``mlflow.entities.RunInfo`` by source run
@@ -41,6 +44,7 @@ def import_experiments(
     """
     options = {
         "import_permissions": import_permissions,
+        "principal_mapping_file": principal_renames,
         "import_source_tags": import_source_tags,
         "use_src_user_id": use_src_user_id,
         "on_destination_change": on_destination_change,
@@ -64,8 +68,8 @@ def import_experiments(
 
 @command(
     "import-experiments", "tracking_uri", "input_dir", "experiment_rename_file", "import_source_tags",
-    "use_src_user_id", "import_permissions", "mlmodel_fix", "on_refused", "on_destination_change", "recheck",
-    "require_admin", "engine", "engine_address",
+    "use_src_user_id", "import_permissions", "principal_mapping_file", "mlmodel_fix", "on_refused",
+    "on_destination_change", "recheck", "require_admin", "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

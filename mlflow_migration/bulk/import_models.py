@@ -25,6 +25,7 @@ def import_models(
     mlflow_client: Any = None,
     *,
     report_dir: Optional[str] = None,
+    principal_renames: Union[None, str, Mapping[str, str]] = None,
     on_version_conflict: str = "fail",
     on_destination_change: str = "keep",
     workers: int = 8,
@@ -33,7 +34,7 @@ def import_models(
 
     :param input_dir: Directory of the exported models.
     :param delete_model: First delete each of the destination's models with all its versions.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
     :param experiment_renames: What replaces which beginning of a name: a dict, or the path of a rename file.
@@ -42,6 +43,8 @@ def import_models(
     :param use_threads: For callers of today's tools.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param report_dir: Directory for ledger and id map.
+    :param principal_renames: New names of users, groups and service principals, for the permissions: a dict, or the
+        path of a file.
     :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
     :param on_destination_change: ``keep`` or ``overwrite``.
     :param workers: The most requests in flight.
@@ -52,6 +55,7 @@ def import_models(
     options = {
         "delete_model": delete_model,
         "import_permissions": import_permissions,
+        "principal_mapping_file": principal_renames,
         "import_source_tags": import_source_tags,
         "use_src_user_id": use_src_user_id,
         "on_version_conflict": on_version_conflict,
@@ -78,7 +82,8 @@ def report_of(ledger: Ledger, seconds: float) -> Dict[str, Any]:
 @command(
     "import-models", "tracking_uri", "registry_uri", "input_dir", "delete_model", "on_version_conflict", "fill_gaps",
     "experiment_rename_file", "model_rename_file", "import_source_tags", "use_src_user_id", "import_permissions",
-    "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "engine", "engine_address",
+    "principal_mapping_file", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin",
+    "engine", "engine_address",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Optional
+from dataclasses import dataclass, field
+from typing import Any, Dict, Optional, Tuple
 
 from mlflow_migration.client.errors import describe
 from mlflow_migration.common.engine import Engine
@@ -24,6 +24,7 @@ class Job:
     :param fail_fast: Start nothing more after the first failure.
     :param copies: In a copy: what lets stores copy artifacts themselves.
     :param engine: The workers of a cluster that go ahead with runs; None if this machine does all.
+    :param principals: Which users, groups and service principals of a workspace have been found to exist.
     """
 
     ledger: Ledger
@@ -33,6 +34,7 @@ class Job:
     fail_fast: bool = False
     copies: Optional[StoreCopies] = None
     engine: Optional[Engine] = None
+    principals: Dict[Tuple[str, str, str], bool] = field(default_factory=dict)
 
     def failed(self, kind: str, src_id: Optional[str], ex: BaseException, **details: Any) -> None:
         """Record an object that could not be moved."""

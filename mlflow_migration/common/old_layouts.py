@@ -195,14 +195,15 @@ def canonical_model(doc: Mapping[str, Any]) -> Dct:
     :return: ``model`` (its fields, with ``tags`` as texts by key), ``versions`` (sorted by number, each with the number
         as a text in ``version``, ``tags`` as texts by key and ``source``, ``run_id``, ``run_link``, ``description``,
         ``current_stage``, ``_download_uri``, which are texts, empty if nothing is said), ``aliases`` (numbers by alias)
-        ``failed`` (numbers of versions that could not be exported) and ``incomplete`` (what others lack, as lists of
-        texts by number). Times are ms since epoch.
+        ``failed`` (numbers of versions that could not be exported), ``incomplete`` (what others lack, as lists of
+        texts by number), and ``permissions`` if the file has them. Times are ms since epoch.
     :raises BadDirectory: A field has another shape than any tool has ever written; it is named.
     """
     fields = _body(doc).get("registered_model")
     if fields is None:
         raise BadDirectory("'registered_model' is missing")
     model = dict(_mapping(fields, "registered_model"))
+    permissions = {"permissions": model.pop("permissions")} if "permissions" in model else {}
     listed = model.pop("versions", None)
     latest = model.pop("latest_versions", None)  # all that very old exports have
     numbered = {}
@@ -230,6 +231,7 @@ def canonical_model(doc: Mapping[str, Any]) -> Dct:
             str(number): [_plain_text(text, "info.incomplete_versions") for text in _list(texts, "incomplete_versions")]
             for number, texts in incomplete.items()
         },
+        **permissions,
     }
 
 

@@ -248,4 +248,4 @@ def _check(job: Job, sides: Tuple[Tracking, Registry], options: Mapping[str, Any
     require_admin = bool(options.get("require_admin"))
     check_rights(sides[0], job.ledger, require_admin, action)
     check_registry_rights(sides[1], job.ledger, require_admin, action)
-    note_databricks_options(job.ledger, options)
+    note_databricks_options(job.ledger, options, sides[0], sides[1].server)

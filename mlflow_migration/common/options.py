@@ -337,15 +337,26 @@ OPTIONS: Dict[str, Option] = {
     ),
     "export_permissions": Option(_DATABRICKS, "Export access permissions.", BOOL, False),
     "copy_permissions": Option(
-        _DATABRICKS, "Grant the source's permissions on a registered model that is created.", BOOL, False
+        _DATABRICKS,
+        "Grant the source's permissions at the destination; copy-model-version only on a model that it creates.",
+        BOOL,
+        False,
     ),
     "import_permissions": Option(_DATABRICKS, "Grant the exported access permissions at the destination.", BOOL, False),
+    "principal_mapping_file": Option(
+        _DATABRICKS,
+        "CSV file with OLD,NEW lines: permissions of the user, group or service principal OLD are granted to NEW.",
+    ),
     "notebook_formats": Option(
         _DATABRICKS,
         "Export each run's notebook in these formats: SOURCE, HTML, JUPYTER, DBC.",
         _CommaList(NOTEBOOK_FORMATS),
     ),
-    "dst_notebook_dir": Option(_DATABRICKS, "Workspace directory that the runs' notebooks are imported into."),
+    "dst_notebook_dir": Option(
+        _DATABRICKS, "Workspace directory that the runs' notebooks are imported into, each into one of its own."
+    ),
+    "notebook": Option(_DATABRICKS, "Absolute path of the notebook in its workspace.", required=True),
+    "revision": Option(_DATABRICKS, "Id of a revision of the notebook; default: the notebook as it is now."),
     "profile": Option(
         _DATABRICKS, "Profile of ~/.databrickscfg; default: the DATABRICKS_... variables, then the default profile."
     ),

@@ -9,6 +9,7 @@ from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
+from mlflow_migration.common.databricks_tags import NOTE
 from mlflow_migration.common.ledger import Ledger
 
 _log = log.getLogger(__name__)
@@ -24,6 +25,8 @@ def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action
     :raises BadInput: ``require_admin`` is given and it is not known that the credentials see everything.
     """
     ledger.server(action, tracking.uri)
+    if tracking.is_databricks and action == "write":
+        ledger.note(NOTE)
     _tell(_problem(tracking, action), ledger, require_admin)
 
 
@@ -35,8 +38,13 @@ def check_registry_rights(registry: Registry, ledger: Ledger, require_admin: boo
     _tell(_problem(registry.server, action), ledger, require_admin)
 
 
-def note_databricks_options(ledger: Ledger, options: Mapping[str, Any]) -> None:
-    """Say that options which only a Databricks workspace has a use for do nothing elsewhere."""
+def note_databricks_options(ledger: Ledger, options: Mapping[str, Any], *servers: Tracking) -> None:
+    """Say that options which only a Databricks workspace has a use for do nothing elsewhere.
+
+    :param servers: Those that the command works on.
+    """
+    if any(server.rest.connection.is_databricks for server in servers):
+        return
     permissions = ("export_permissions", "import_permissions", "copy_permissions")
     for name in (*permissions, "notebook_formats", "dst_notebook_dir"):
         if options.get(name):

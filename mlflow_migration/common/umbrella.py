@@ -135,6 +135,7 @@ COMMANDS: Dict[str, Entry] = {
     "verify-migration": Entry(
         "verify.verify_migration", "Tell whether a copy is whole: compare two servers, or a directory with one."
     ),
+    "download-notebook": Entry("notebook.download_notebook", "Download a notebook of a Databricks workspace."),
     "make-report": Entry("common.make_report", "Make the report of the last command anew, from its ledger."),
     "http-client": Entry("client.http_client", "Send one request to the MLflow or Databricks API."),
 }

@@ -13,6 +13,7 @@ from mlflow_migration.common.artifact_stores import Store
 from mlflow_migration.common.artifacts import check_mlmodel, download, is_mlmodel, list_files, rewritten
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.notebook_files import notebook_paths
 from mlflow_migration.common.store_copies import LEFT_AT
 from mlflow_migration.common.three_way import State
 
@@ -54,7 +55,8 @@ def listed_files(source: ExportDir, folder: str, info: Mapping[str, Any]) -> Lis
     if "artifacts" in info:
         return list(info["artifacts"])
     found = source.files(folder) if source.exists(folder) else ()
-    return [{"path": path, "size": size} for path, size in found]
+    notebook = notebook_paths(source, folder)
+    return [{"path": path, "size": size} for path, size in found if path not in notebook]
 
 
 class Uploads:

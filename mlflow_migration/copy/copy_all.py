@@ -24,6 +24,7 @@ from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.permissions import copied_permissions
 from mlflow_migration.common.rename_utils import get_renames, rename
 from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.common.selection import ALL, wanted_names
@@ -62,7 +63,8 @@ class _Copy:
         options: Mapping[str, Any],
         id_map: IdMap,
     ) -> None:
-        self._job, self._directory, self._options, self._id_map = job, directory, options, id_map
+        self._job, self._directory, self._id_map = job, directory, id_map
+        self._options = copied_permissions(options, *(registry.server.rest for registry in registries))
         self._src, self._dst = sides
         self._registries = registries
         self._reads, self._writes = export_half(job), import_half(job)
@@ -250,8 +252,9 @@ def copy_server(
     "prompts", "evaluation_datasets", "experiment_rename_file", "model_rename_file", "run_start_time", "runs_until",
     "changed_since", "export_deleted_runs", "export_deleted_experiments", "stages", "export_latest_versions",
     "on_version_conflict", "fill_gaps", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size",
-    "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "activate",
-    "recheck", "require_admin", "temp_dir", "verify", "every", "workspaces", "workspace_rename_file", "dst_workspace",
+    "import_source_tags", "use_src_user_id", "copy_permissions", "principal_mapping_file", "mlmodel_fix",
+    "on_refused", "on_destination_change", "activate", "recheck", "require_admin", "temp_dir", "verify", "every",
+    "workspaces", "workspace_rename_file", "dst_workspace",
     optional=("experiments", "models", "prompts", "evaluation_datasets"),
 )  # fmt: skip
 def main(**options: Any) -> int:

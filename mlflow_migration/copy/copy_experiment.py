@@ -40,8 +40,8 @@ def copy_one_experiment(
     "copy-experiment", "src_mlflow_uri", "dst_mlflow_uri", "experiment", "experiment_name", "run_ids",
     "check_nested_runs", "filter", "run_start_time", "runs_until", "changed_since", "export_deleted_runs",
     "export_deleted_experiments", "logged_models_filter", "artifacts", "include_artifacts", "exclude_artifacts",
-    "max_artifact_size", "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused",
-    "on_destination_change", "recheck", "require_admin", "temp_dir",
+    "max_artifact_size", "import_source_tags", "use_src_user_id", "copy_permissions", "principal_mapping_file",
+    "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "temp_dir",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

@@ -9,6 +9,7 @@ from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.permissions import copied_permissions
 from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.common.two_servers import two_registries
 from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
@@ -35,6 +36,7 @@ def copy_one_model(job: Job, src: Tracking, dst: Tracking, options: Mapping[str,
             raise BadInput("Source and destination are the same registered model of the same server.")
         for registry, action in zip(registries, ("read", "write")):
             check_registry_rights(registry, job.ledger, bool(options["require_admin"]), action)
+        options = copied_permissions(options, *(registry.server.rest for registry in registries))
         half = export_half(job)
         half.dry_run = False  # what would be done can only be told from what is there
         exporter = ModelExporter(src, registries[0], half, export_settings(options), selection, SCRIPT)
@@ -47,8 +49,8 @@ def copy_one_model(job: Job, src: Tracking, dst: Tracking, options: Mapping[str,
     "copy-model", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "src_model", "dst_model",
     "dst_experiment_name", "versions", "stages", "export_latest_versions", "export_version_model",
     "export_deleted_runs", "on_version_conflict", "fill_gaps", "artifacts", "include_artifacts", "exclude_artifacts",
-    "max_artifact_size", "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused",
-    "on_destination_change", "recheck", "require_admin", "temp_dir",
+    "max_artifact_size", "import_source_tags", "use_src_user_id", "copy_permissions", "principal_mapping_file",
+    "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin", "temp_dir",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

@@ -13,7 +13,8 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.old_layouts import canonical_version
-from mlflow_migration.common.rights import check_registry_rights, note_databricks_options
+from mlflow_migration.common.permissions import copied_permissions, read_permissions, registered_model
+from mlflow_migration.common.rights import check_registry_rights
 from mlflow_migration.common.session import open_job, tell
 from mlflow_migration.common.two_servers import two_registries, two_servers
 from mlflow_migration.copy.two_sides import export_half, import_half, run_copy, way_station
@@ -60,12 +61,12 @@ def copy_one_version(
     name, number = options["src_model"], str(options["src_version"])
     new_name = options.get("dst_model") or name
     names = {"import_stages_and_aliases": options.get("copy_stages_and_aliases")}
-    note_databricks_options(job.ledger, options)
     if not options.get("dst_experiment_name"):
         return _copy_shallow(job, src, registries, options, id_map)
     with way_station(None if job.dry_run else options.get("temp_dir")) as directory:
         half = export_half(job)
         half.dry_run = False  # what would be done can only be told from what is there
+        options = _permitting(options, registries, new_name)
         facts = {**options, "model": name, "version": number}
         export_one_version(src, registries[0], half, directory, facts)
         facts = {**options, **names, "model": new_name, "create_model": True, "import_metadata": True}
@@ -96,14 +97,23 @@ def _copy_shallow(
         doc["tags"].update(_lineage(src, src, registry, name, number))
     names = bool(options.get("copy_stages_and_aliases"))
     how = VersionSettings("next", of_model=False, when_created=True, names=names)
+    options = _permitting(options, registries, new_name)
     settings = import_settings({**options, "artifacts": "copy"})  # it has those of the source anyway
     importer = RegisteredModelImporter(registry, job, settings, how, id_map, new_name)
     fields = {"description": "", **model, "tags": tag_dict(model.get("tags"))}
-    importer.prepare(
-        {"model": fields, "versions": [doc], "aliases": dict.fromkeys(aliases, number), "failed": [], "incomplete": {}}
-    )
+    rest = registry.server.rest
+    permissions = read_permissions(rest, registered_model(rest, registry.uri, name)) if settings.permissions else None
+    whole: Json = {"failed": [], "incomplete": {}, "permissions": permissions}
+    importer.prepare({"model": fields, "versions": [doc], "aliases": dict.fromkeys(aliases, number), **whole})
     importer.import_model(_SameSource())
     return importer.numbers.get(number, "")
+
+
+def _permitting(options: Mapping[str, Any], registries: Tuple[Registry, Registry], new_name: str) -> Mapping[str, Any]:
+    """Return the options with what both halves need to copy permissions, to a model that will be created."""
+    found = copied_permissions(options, *(registry.server.rest for registry in registries))
+    is_new = bool(found["import_permissions"]) and registries[1].model(new_name) is None
+    return {**found, "export_permissions": is_new, "import_permissions": is_new}
 
 
 def _lineage(src: Tracking, dst: Tracking, registry: Registry, name: str, number: str) -> Dict[str, str]:
@@ -158,7 +168,8 @@ def copy(
     :param dst_tracking_uri: Destination server; likewise.
     :param src_registry_uri: The source's registry; default is what the environment says.
     :param dst_registry_uri: The destination's registry; likewise.
-    :param copy_permissions: Has an effect only on Databricks.
+    :param copy_permissions: Grant the source's permissions on a registered model that is created, between Databricks
+        workspaces.
     :param copy_stages_and_aliases: Set the stage and the aliases.
     :param copy_lineage_tags: Set tags that say where the version came from.
     :param verbose: For callers of today's tools.
@@ -199,9 +210,9 @@ def copy(
 @command(
     "copy-model-version", "src_mlflow_uri", "dst_mlflow_uri", "src_registry_uri", "dst_registry_uri", "src_model",
     "src_version", "dst_model", "dst_experiment_name", "copy_stages_and_aliases", "copy_lineage_tags",
-    "copy_permissions", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size",
-    "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused", "on_destination_change", "recheck",
-    "require_admin", "temp_dir",
+    "copy_permissions", "principal_mapping_file", "artifacts", "include_artifacts", "exclude_artifacts",
+    "max_artifact_size", "import_source_tags", "use_src_user_id", "mlmodel_fix", "on_refused",
+    "on_destination_change", "recheck", "require_admin", "temp_dir",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

@@ -16,6 +16,7 @@ from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_run
 from mlflow_migration.common.old_layouts import canonical_experiment
+from mlflow_migration.common.permissions import copied_permissions
 from mlflow_migration.copy.two_sides import refuse_same
 from mlflow_migration.experiment.experiment_exporter import ExperimentExporter
 from mlflow_migration.experiment.experiment_importer import ExperimentImporter
@@ -80,6 +81,7 @@ def open_leg(
     :param elsewhere: Ids of experiments that are copied at the same time.
     :raises BadInput: Source and destination are the same, or the server refuses the filter of logged models.
     """
+    options = copied_permissions(options, *(side.rest for side in sides))
     importer = ExperimentImporter(sides[1], jobs[1], import_settings(options), id_map, name)
     refuse_same(*sides, experiment["experiment_id"], importer.experiment_id)
     importer.prepare()
@@ -268,6 +270,7 @@ class Pipeline:
         for leg in self.legs:
             groups = leg.exporter.trace_groups()
             copy_groups(groups, self._writes, leg.importer.ready_for_traces, trace_place(leg.directory), self._keep)
+            leg.importer.permissions = leg.exporter.permissions
             leg.importer.finish()
 
     def _part(self, leg: Leg, run_ids: Iterable[str], model_ids: Iterable[str]) -> Part:

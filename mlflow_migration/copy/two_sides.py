@@ -14,7 +14,7 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger, PassingLedger
-from mlflow_migration.common.rights import check_rights
+from mlflow_migration.common.rights import check_rights, note_databricks_options
 from mlflow_migration.common.session import report_dir, run_command
 from mlflow_migration.common.store_copies import StoreCopies
 from mlflow_migration.common.two_servers import two_servers
@@ -129,6 +129,8 @@ def run_copies(
         with two_servers(options, pair=pair) as (src, dst):
             for tracking, action in ((src, "read"), (dst, "write")):
                 check_rights(tracking, job.ledger, bool(options.get("require_admin")), action)
+            both = all(tracking.rest.connection.is_databricks for tracking in (src, dst))
+            note_databricks_options(job.ledger, options, *((src, dst) if both else ()))
             with closing(IdMap(reports, dst.identity, writable=not job.dry_run)) as id_map:
                 job.ledger.phase("copying")
                 work(job, src, dst, id_map, pair, value)

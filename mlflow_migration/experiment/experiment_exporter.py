@@ -12,6 +12,8 @@ from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_experiment
 from mlflow_migration.common.old_layouts import is_id
+from mlflow_migration.common.permissions import experiment as experiment_permissions
+from mlflow_migration.common.permissions import export_permissions, read_permissions
 from mlflow_migration.common.timestamp_utils import fmt_ts_millis
 from mlflow_migration.common.trace_files import TRACE_FILE, TRACES, TRACES_FILE, read_traces
 from mlflow_migration.experiment.run_listing import RunListing, Selection
@@ -101,6 +103,7 @@ class ExperimentExporter:
     ) -> None:
         refuse_other(experiment, directory)
         self._tracking, self._job, self._selection, self._script = tracking, job, selection, script
+        self._settings = settings
         self._experiment, self._directory = experiment, directory
         self._linked, self._elsewhere = linked, elsewhere
         experiment_id = experiment["experiment_id"]
@@ -115,6 +118,8 @@ class ExperimentExporter:
             TraceChoice(selection, self._listing, self.runs).refuses,
         )  # fmt: skip
         """Exports the traces, once the runs are."""
+        self.permissions: Optional[Json] = None
+        """The experiment's permissions once it is written, if they are asked for and can be read."""
         self._trace_ids: List[str] = []
 
     def export(self) -> None:
@@ -188,8 +193,18 @@ class ExperimentExporter:
             info["skipped_logged_models"] = sorted(self.models.left_out)
         body = {"experiment": doc, "runs": ids, "logged_models": sorted(self.models.ids)}
         body["traces"] = self._list_traces()
+        self.permissions = self._read_permissions() if self._settings.permissions else None
+        if self.permissions is not None:
+            body["permissions"] = self.permissions
         text = envelope(self._script, body, info, tracking_uri=self._tracking.uri)
         self._directory.write_json(EXPERIMENT_FILE, text)
+
+    def _read_permissions(self) -> Optional[Json]:
+        rest, experiment_id = self._tracking.rest, str(self._experiment["experiment_id"])
+        if not rest.connection.is_databricks:
+            return None
+        what = experiment_permissions(experiment_id)
+        return export_permissions(self._job, f"experiment/{experiment_id}", lambda: read_permissions(rest, what))
 
     def _list_traces(self) -> List[str]:
         """Write the list of the traces that are here, also of those that earlier exports have left; return it."""

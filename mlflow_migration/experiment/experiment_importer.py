@@ -7,10 +7,14 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
+from mlflow_migration.common.databricks_tags import EXPERIMENT_TAGS, as_taken, without_own
+from mlflow_migration.common.destination import check_experiment_name, make_parent_directory
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import logged_model_dirs, read_experiment, run_dirs, trace_dirs
+from mlflow_migration.common.permissions import experiment as experiment_permissions
+from mlflow_migration.common.permissions import import_permissions
 from mlflow_migration.common.source_tags import (
     ExportTags,
     mk_source_tags_mlflow_tag,
@@ -46,12 +50,15 @@ class ExperimentImporter:
         self._instead: Dict[str, str] = {}
         self._unsettled = False
         self._home = self._origin = False
+        check_experiment_name(tracking, name)
         self._there = tracking.experiment_by_name(name)
         self._existed = self._there is not None
         self._active = self._there is None or self._there.get("lifecycle_stage") != "deleted"
         self.runs: Optional[RunImporter] = None
         self._traces: Optional[TraceImporter] = None
         self._trace_dirs: List[Tuple[str, ExportDir]] = []
+        self.permissions: Any = None
+        """The permissions of the source's experiment, as experiment.json has them."""
 
     @property
     def experiment_id(self) -> str:
@@ -94,6 +101,7 @@ class ExperimentImporter:
         doc = read_experiment(directory)
         found = run_dirs(directory), logged_model_dirs(directory)  # what can't be read shows before anything is made
         self._trace_dirs = trace_dirs(directory)
+        self.permissions = doc.get("permissions")
         part = self.begin(doc["experiment"])
         part.found = found
         tell_failed(self._job, "run", "runs", doc["failed_runs"], {run_id for run_id, _ in part.found[0]})
@@ -155,10 +163,29 @@ class ExperimentImporter:
         elif moved and status == "unchanged":
             status = "updated"
         self._record(self._source, status, reason, base)
+        if self._settings.permissions:
+            self._grant()
+
+    def _grant(self) -> None:
+        """Grant the permissions of the source's experiment, and record it; nothing happens but on Databricks."""
+        rest, there = self._tracking.rest, self.experiment_id
+        if not rest.connection.is_databricks:
+            return
+        src_id = f"experiment/{self._source.get('experiment_id') or ''}"
+        what = (lambda: experiment_permissions(there)) if there else None
+        import_permissions(self._job, rest, src_id, what, self.permissions, self._settings.principals)
 
     # -- the experiment itself ----------------------------------------------------------------------------------
 
     def _wanted_tags(self, source: Json) -> Dict[str, str]:
+        tags = self._copied_tags(source)
+        if not self._tracking.is_databricks:
+            return tags
+        if (source.get("tags") or {}).get("mlflow.experimentType") == "NOTEBOOK" and not self._home:
+            self._job.ledger.note(f"The experiment '{self._name}' was that of a notebook; its copy is one of its own.")
+        return (without_own if self._home or self._origin else as_taken)(tags, EXPERIMENT_TAGS)
+
+    def _copied_tags(self, source: Json) -> Dict[str, str]:
         tags = dict(source.get("tags") or {})
         self._home = self._is_here(source)
         if self._home:
@@ -193,6 +220,7 @@ class ExperimentImporter:
         return self._models.known(object_id) if found is None else found
 
     def _create(self, tags: Mapping[str, str]) -> None:
+        make_parent_directory(self._tracking, self._name)
         try:
             experiment_id = self._tracking.create_experiment(self._name, tags)
         except Refused as ex:
@@ -254,6 +282,8 @@ class ExperimentImporter:
             base = {**{name: value for name, value in wanted.items() if name not in self._refused}, **self._instead}
             return self._lacking or "copied", "; ".join(self._refused.values()) or None, base
         own = tag_dict(self._there.get("tags"))
+        if self._tracking.is_databricks:
+            own = without_own(own, EXPERIMENT_TAGS)
         seen = without_source_tags(own) if self._origin else own
         there = {"tag:" + key: short(value) for key, value in seen.items()}
         entry = self._found()

@@ -125,11 +125,11 @@ def export_experiment(
     :param experiment_id_or_name: Name or id; a name is tried first.
     :param output_dir: Directory to export to.
     :param run_ids: Only these runs; a list, or a comma separated text.
-    :param export_permissions: Has an effect only on Databricks.
+    :param export_permissions: Take the permissions too, of a Databricks workspace.
     :param run_start_time: Only runs started at or after; UTC text, or ms since epoch.
     :param export_deleted_runs: Take deleted runs too.
     :param check_nested_runs: With ``run_ids``: take their descendants too.
-    :param notebook_formats: Has an effect only on Databricks.
+    :param notebook_formats: Formats in which the runs' notebooks are taken, of a Databricks workspace.
     :param runs_until: Only runs started before; as ``run_start_time``.
     :param logged_models_filter: MLflow's filter string for logged models; empty means all.
     :param mlflow_client: Decides server and credentials; default is what the environment says.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Mapping, Optional, Union
 
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.one_server import Destination, import_script, importing
@@ -20,6 +20,7 @@ def import_experiment(
     mlflow_client: Any = None,
     *,
     report_dir: Optional[str] = None,
+    principal_renames: Union[None, str, Mapping[str, str]] = None,
     on_refused: str = "skip",
     on_destination_change: str = "keep",
     workers: int = 8,
@@ -29,11 +30,13 @@ def import_experiment(
     :param experiment_name: Destination experiment; it is created if absent.
     :param input_dir: Directory of the exported experiment.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
-    :param dst_notebook_dir: Has an effect only on Databricks.
+    :param dst_notebook_dir: Directory of a Databricks workspace for the runs' notebooks.
     :param mlflow_client: Decides server and credentials; default is what the environment says.
     :param report_dir: Directory for ledger and id map.
+    :param principal_renames: New names of users, groups and service principals, for the permissions: a dict, or the
+        path of a file.
     :param on_refused: ``skip``, ``truncate`` or ``fail``.
     :param on_destination_change: ``keep`` or ``overwrite``.
     :param workers: The most requests in flight.
@@ -43,6 +46,7 @@ def import_experiment(
     options = {
         "import_source_tags": import_source_tags,
         "import_permissions": import_permissions,
+        "principal_mapping_file": principal_renames,
         "use_src_user_id": use_src_user_id,
         "dst_notebook_dir": dst_notebook_dir,
         "on_refused": on_refused,
@@ -60,8 +64,8 @@ def import_experiment(
 
 @command(
     "import-experiment", "tracking_uri", "experiment_name", "input_dir", "import_source_tags", "use_src_user_id",
-    "import_permissions", "dst_notebook_dir", "mlmodel_fix", "on_refused", "on_destination_change", "recheck",
-    "require_admin",
+    "import_permissions", "principal_mapping_file", "dst_notebook_dir", "mlmodel_fix", "on_refused",
+    "on_destination_change", "recheck", "require_admin",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

@@ -62,10 +62,10 @@ def export_model(
     :param versions: Only these versions; likewise, not together with ``stages``.
     :param export_latest_versions: Only the latest version of each stage.
     :param export_version_model: Take the registry's own copy of each version's model too.
-    :param export_permissions: Has an effect only on Databricks.
+    :param export_permissions: Take the permissions too, of a Databricks workspace.
     :param export_deleted_runs: Take deleted runs too; without it the model of a version whose run is deleted is taken
         alone.
-    :param notebook_formats: Has an effect only on Databricks.
+    :param notebook_formats: Formats in which the runs' notebooks are taken, of a Databricks workspace.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param workers: The most requests in flight.
     :return: Whether the model is whole in the directory, and its name.

@@ -58,10 +58,12 @@ class _Importer:
 
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     """
 
-    def __init__(self, mlflow_client: Any, import_source_tags: bool) -> None:
-        self._client, self._settings = mlflow_client, ImportSettings(source_tags=import_source_tags)
+    def __init__(self, mlflow_client: Any, import_source_tags: bool, import_permissions: bool) -> None:
+        self._client = mlflow_client
+        self._settings = ImportSettings(source_tags=import_source_tags, permissions=import_permissions)
 
     @contextmanager
     def _opened(self, about: Mapping[str, Any]) -> Iterator[Any]:
@@ -130,7 +132,7 @@ class BulkModelImporter(_Importer):
 
     :param run_info_map: What ``import_experiments`` returns, as a dict: the destination's RunInfo by source run id, by
         source experiment id.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param experiment_renames: For callers of today's tools.
     :param await_creation_for: For callers of today's tools.
@@ -146,7 +148,7 @@ class BulkModelImporter(_Importer):
         await_creation_for: Optional[int] = None,
         mlflow_client: Any = None,
     ) -> None:
-        super().__init__(mlflow_client, import_source_tags)
+        super().__init__(mlflow_client, import_source_tags, import_permissions)
         of_all = (runs for runs in run_info_map.values() if runs)  # an experiment that failed has None
         self._run_ids = {src_id: info.run_id for runs in of_all for src_id, info in runs.items()}
 
@@ -168,7 +170,7 @@ class ModelImporter(_Importer):
     """Imports registered models with their runs.
 
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param await_creation_for: For callers of today's tools.
     """
@@ -180,7 +182,7 @@ class ModelImporter(_Importer):
         import_source_tags: bool = False,
         await_creation_for: Optional[int] = None,
     ) -> None:
-        super().__init__(mlflow_client, import_source_tags)
+        super().__init__(mlflow_client, import_source_tags, import_permissions)
 
     def import_model(
         self, model_name: str, input_dir: str, experiment_name: str, delete_model: bool = False, verbose: bool = False
@@ -193,6 +195,7 @@ class ModelImporter(_Importer):
             experiment_name,
             input_dir,
             delete_model,
+            import_permissions=self._settings.permissions,
             import_source_tags=self._settings.source_tags,
             mlflow_client=self._client,
         )

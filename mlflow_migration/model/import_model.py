@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import IS_PROMPT, Registry
@@ -145,6 +145,7 @@ def import_model(
     mlflow_client: Any = None,
     *,
     report_dir: Optional[str] = None,
+    principal_renames: Union[None, str, Mapping[str, str]] = None,
     on_version_conflict: str = "fail",
     fill_gaps: str = "small",
     on_destination_change: str = "keep",
@@ -156,12 +157,14 @@ def import_model(
     :param experiment_name: Destination experiment of the runs; it is created if absent.
     :param input_dir: Directory of the exported model.
     :param delete_model: First delete the destination's model with all its versions.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param verbose: Log a table of the versions that the destination has then.
     :param await_creation_for: For callers of today's tools.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param report_dir: Directory for ledger and id map.
+    :param principal_renames: New names of users, groups and service principals, for the permissions: a dict, or the
+        path of a file.
     :param on_version_conflict: ``fail``, ``skip`` or ``renumber``.
     :param fill_gaps: ``small`` or ``always``.
     :param on_destination_change: ``keep`` or ``overwrite``.
@@ -174,6 +177,7 @@ def import_model(
         "delete_model": delete_model,
         "verbose": verbose,
         "import_permissions": import_permissions,
+        "principal_mapping_file": principal_renames,
         "import_source_tags": import_source_tags,
         "on_version_conflict": on_version_conflict,
         "fill_gaps": fill_gaps,
@@ -187,8 +191,9 @@ def import_model(
 
 @command(
     "import-model", "tracking_uri", "registry_uri", "input_dir", "model", "experiment_name", "delete_model",
-    "on_version_conflict", "fill_gaps", "import_source_tags", "use_src_user_id", "import_permissions", "mlmodel_fix",
-    "on_refused", "on_destination_change", "recheck", "require_admin", "await_creation_for",
+    "on_version_conflict", "fill_gaps", "import_source_tags", "use_src_user_id", "import_permissions",
+    "principal_mapping_file", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin",
+    "await_creation_for",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

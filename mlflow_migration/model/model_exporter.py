@@ -16,6 +16,7 @@ from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import old_info, read_model
 from mlflow_migration.common.old_layouts import canonical_version
+from mlflow_migration.common.permissions import export_permissions, read_permissions, registered_model
 from mlflow_migration.common.timestamp_utils import with_times
 from mlflow_migration.logged_model.logged_model_exporter import ExperimentModels
 from mlflow_migration.model.sources import RUN, is_copy, is_in_object_store, locate, model_ids
@@ -344,11 +345,22 @@ class ModelExporter:
             if number not in numbers
         ]
         every = sorted(docs + earlier, key=lambda doc: int(doc["version"]))
+        permissions = self._permissions(model["name"]) if self._settings.permissions else None
+        if permissions is not None:
+            fields["permissions"] = permissions
         body = {"registered_model": {**with_times(fields), "versions": every}}
         info = self._info(versions, len(every))
         self._record(model, versions, docs, before, old)
         if not self._job.dry_run:
             directory.write_json(MODEL_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))
+
+    def _permissions(self, name: str) -> Optional[Json]:
+        rest, uri = self._registry.server.rest, self._registry.uri
+        if not rest.connection.is_databricks:
+            return None
+        return export_permissions(
+            self._job, f"registered_model/{name}", lambda: read_permissions(rest, registered_model(rest, uri, name))
+        )
 
     def _doc(self, version: VersionWork, aliases: Dict[str, str], failed_runs: AbstractSet[str]) -> Json:
         doc = with_times({**version.doc, "tags": tag_dict(version.doc.get("tags"))})

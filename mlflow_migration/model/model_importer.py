@@ -27,6 +27,7 @@ from mlflow_migration.client.registry import (
 from mlflow_migration.client.tracking import tag_dict, tag_list
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.permissions import import_permissions, registered_model
 from mlflow_migration.common.source_tags import (
     SOURCE_URI,
     ExportTags,
@@ -237,6 +238,18 @@ class RegisteredModelImporter:
             raise
         except (MlflowExportImportException, OSError) as ex:
             self._job.failed(self._kind.model, self._doc["model"]["name"], ex)
+            return
+        if self._settings.permissions and self._kind == MODEL:
+            self._grant(self._doc.get("permissions"))
+
+    def _grant(self, permissions: Any) -> None:
+        """Grant the permissions of the source's model, and record it; nothing happens but on Databricks."""
+        rest, uri, src_id = self._registry.server.rest, self._registry.uri, self._doc["model"]["name"]
+        if not rest.connection.is_databricks:
+            return
+        what = (lambda: registered_model(rest, uri, self.name)) if self._dst.there is not None else None
+        principals = self._settings.principals
+        import_permissions(self._job, rest, f"registered_model/{src_id}", what, permissions, principals)
 
     def _import_versions(self, carriers: Sources) -> None:
         self._job.ledger.phase(f"importing {self._kind.version.replace('_', ' ')}s")

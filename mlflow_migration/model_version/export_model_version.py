@@ -129,8 +129,8 @@ def export_model_version(
     :param export_version_model: Take the registry's own copy of the version's model too.
     :param vrm_model_artifact_path: Put that copy among the run's artifacts below this path, as the version's source.
     :param skip_download_run_artifacts: Leave the artifacts of the run out.
-    :param export_permissions: Has an effect only on Databricks.
-    :param notebook_formats: Has an effect only on Databricks.
+    :param export_permissions: Take the permissions too, of a Databricks workspace.
+    :param notebook_formats: Formats in which the runs' notebooks are taken, of a Databricks workspace.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param workers: The most requests in flight.
     :return: The version as an MLflow entity.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException
 from mlflow_migration.client.registry import IS_PROMPT, Registry
@@ -78,15 +78,19 @@ def import_one_version(
 def _document(directory: ExportDir) -> Json:
     """Return the version with its registered model, in the shape of :func:`read_model`."""
     version = read_version(directory)
+    permissions: Json = {}
     try:
-        model = read_model(directory)["model"]
+        found = read_model(directory)
+        model = found["model"]
+        permissions = {"permissions": found["permissions"]} if "permissions" in found else {}
     except BadDirectory:
         if directory.exists(MODEL_FILE):
             raise
         model = {"name": version["name"], "description": "", "tags": {}}
     version["name"] = version.get("name") or model["name"]
     aliases = dict.fromkeys(version["aliases"], version["version"])
-    return {"model": model, "versions": [version], "aliases": aliases, "failed": [], "incomplete": {}}
+    whole: Json = {"failed": [], "incomplete": {}}
+    return {"model": model, "versions": [version], "aliases": aliases, **whole, **permissions}
 
 
 def import_model_version(
@@ -102,6 +106,7 @@ def import_model_version(
     mlflow_client: Any = None,
     *,
     report_dir: str = "",
+    principal_renames: Union[None, str, Mapping[str, str]] = None,
     workers: int = 8,
 ) -> Any:
     """Import a version of a registered model with its run and logged models.
@@ -110,13 +115,15 @@ def import_model_version(
     :param experiment_name: Destination experiment of the run; it is created if absent.
     :param input_dir: Directory of the exported version.
     :param create_model: Create the registered model if it is absent.
-    :param import_permissions: Has an effect only on Databricks.
+    :param import_permissions: Grant the exported permissions, in a Databricks workspace.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
     :param import_stages_and_aliases: Set stage and aliases.
     :param import_metadata: Give a registered model and an experiment that are created their description and tags.
     :param model_id: For callers of today's tools; a version's logged model travels with it.
     :param mlflow_client: Decides servers and credentials; default is what the environment says.
     :param report_dir: Directory for ledger and id map.
+    :param principal_renames: New names of users, groups and service principals, for the permissions: a dict, or the
+        path of a file.
     :param workers: The most requests in flight.
     :return: The version as an MLflow entity.
     :raises MlflowExportImportException: It can't be imported.
@@ -126,6 +133,7 @@ def import_model_version(
         "experiment_name": experiment_name,
         "create_model": create_model,
         "import_permissions": import_permissions,
+        "principal_mapping_file": principal_renames,
         "import_source_tags": import_source_tags,
         "import_stages_and_aliases": import_stages_and_aliases,
         "import_metadata": import_metadata,
@@ -146,7 +154,7 @@ def import_model_version(
 @command(
     "import-model-version", "tracking_uri", "registry_uri", "input_dir", "model", "experiment_name", "create_model",
     "import_stages_and_aliases", "import_metadata", "import_source_tags", "use_src_user_id", "import_permissions",
-    "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin",
+    "principal_mapping_file", "mlmodel_fix", "on_refused", "on_destination_change", "recheck", "require_admin",
 )  # fmt: skip
 def main(**options: Any) -> int:
     """Run the console script."""

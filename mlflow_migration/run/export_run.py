@@ -15,6 +15,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import read_run
 from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.logged_model.logged_model_exporter import ExperimentModels
+from mlflow_migration.notebook.notebooks import formats_of
 from mlflow_migration.run.run_exporter import ExportSettings, RunExporter
 from mlflow_migration.trace.trace_exporter import TraceSettings, export_traces_of_run
 
@@ -36,6 +37,8 @@ def settings_of(options: Mapping[str, Any]) -> ExportSettings:
         recheck=options.get("recheck") == "full",
         deleted_runs=bool(options.get("export_deleted_runs")),
         models=options.get("logged_models_filter") or "",
+        permissions=bool(options.get("export_permissions")),
+        notebooks=formats_of(options),
     )
 
 
@@ -88,7 +91,7 @@ def export_run(
     :param output_dir: Directory to export to.
     :param export_deleted_runs: Export it even if it is deleted.
     :param skip_download_run_artifacts: Leave its artifacts out.
-    :param notebook_formats: Formats of its notebook; has an effect only on Databricks.
+    :param notebook_formats: Formats in which its notebook is taken, of a Databricks workspace.
     :param raise_exception: Raise what makes the export fail, instead of returning None.
     :param mlflow_client: Decides server and credentials; default is what the environment says.
     :param export_logged_models: For callers of today's tools; a run's logged models always travel with it.

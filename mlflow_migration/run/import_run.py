@@ -15,7 +15,9 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import logged_model_dirs, read_run, trace_dirs
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.common.one_server import Destination, import_script, importing
+from mlflow_migration.common.permissions import principals_of
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
+from mlflow_migration.notebook.notebooks import notebook_dir_of
 from mlflow_migration.run.run_file import RUN_FILE
 from mlflow_migration.run.run_importer import RELATIVES, ImportSettings, RunImporter
 from mlflow_migration.trace.trace_importer import TraceImporter
@@ -33,6 +35,9 @@ def settings_of(options: Mapping[str, Any]) -> ImportSettings:
         overwrite=options.get("on_destination_change") == "overwrite",
         recheck=options.get("recheck") == "full",
         skip_artifacts=options.get("artifacts") == "skip",
+        permissions=bool(options.get("import_permissions")),
+        principals=principals_of(options),
+        notebook_dir=notebook_dir_of(options),
     )
 
 
@@ -120,7 +125,7 @@ def import_run(
     :param input_dir: Directory of the exported run.
     :param experiment_name: Destination experiment; it is created if absent.
     :param import_source_tags: Keep what the source's server had set itself as ``mlflow_exim.`` tags.
-    :param dst_notebook_dir: Has an effect only on Databricks.
+    :param dst_notebook_dir: Directory of a Databricks workspace for the runs' notebooks.
     :param use_src_user_id: Set the tag ``mlflow.user`` to the source run's user.
     :param mlmodel_fix: Write the new ids into MLmodel files.
     :param import_logged_models: For callers of today's tools; a run's logged models always travel with it.

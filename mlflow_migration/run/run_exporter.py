@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Sequence, Set
+from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, describe
-from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import File, Presence, Store, run_store
 from mlflow_migration.common.artifacts import ArtifactFilter, choose, list_files, skip_unlisted
 from mlflow_migration.common.downloads import Downloads, kept
@@ -16,6 +16,7 @@ from mlflow_migration.common.job import Job
 from mlflow_migration.common.object_files import old_info
 from mlflow_migration.common.old_layouts import is_id
 from mlflow_migration.logged_model.logged_model_exporter import ModelSettings
+from mlflow_migration.notebook.notebooks import save_notebook_of_run
 from mlflow_migration.run.histories import Budget, RunMetrics, read_histories
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE, fingerprint, run_json
 from mlflow_migration.run.state import canonical, links_of
@@ -32,6 +33,8 @@ class ExportSettings:
     :param recheck: Read histories and artifacts again even where nothing seems to have changed.
     :param deleted_runs: Take deleted runs too.
     :param models: MLflow's filter string for the logged models that travel with the runs; empty means all.
+    :param permissions: Take the permissions of experiments and registered models, which Databricks has.
+    :param notebooks: Formats in which the runs' notebooks are taken, which Databricks has.
     """
 
     artifacts: ArtifactFilter = field(default_factory=ArtifactFilter)
@@ -39,6 +42,8 @@ class ExportSettings:
     recheck: bool = False
     deleted_runs: bool = False
     models: str = ""
+    permissions: bool = False
+    notebooks: Tuple[str, ...] = ()
 
     def for_models(self, script: str, known: Callable[[str], Optional[str]] = lambda model_id: None) -> ModelSettings:
         """Return the same settings for the logged models that travel with the runs."""
@@ -47,7 +52,8 @@ class ExportSettings:
     def facts(self) -> List[Any]:
         """Return what changes the content of an export."""
         chosen = self.artifacts
-        return [list(chosen.include), list(chosen.exclude), chosen.max_size, self.skip_artifacts or chosen.skip]
+        facts = [list(chosen.include), list(chosen.exclude), chosen.max_size, self.skip_artifacts or chosen.skip]
+        return [*facts, list(self.notebooks)] if self.notebooks else facts
 
 
 @dataclass
@@ -229,12 +235,23 @@ class RunExporter:
         listed = None if self._settings.skip_artifacts else item.files
         stored = item.saved.fetch(self._store(item), listed, item.chosen, self._settings.recheck, item.problems)
         text, side_file = metrics.finish()
-        info: Json = {"fingerprint": item.fingerprint, "num_metric_points": metrics.points, "artifacts": stored}
+        # what lacks its notebook is looked at again
+        mark = item.fingerprint if self._save_notebook(item) else ""
+        info: Json = {"fingerprint": mark, "num_metric_points": metrics.points, "artifacts": stored}
         if item.problems:
             info["incomplete"] = item.problems
         self._job.ledger.add(points=metrics.points)
         item.target.write_json(RUN_FILE, run_json(run, text, side_file, info, self._script, self._tracking.uri))
         self._done(item)
+
+    def _save_notebook(self, item: _Work) -> bool:
+        if not (self._settings.notebooks and self._tracking.rest.connection.is_databricks):
+            return True
+        tags = tag_dict((item.run.get("data") or {}).get("tags"))
+        return save_notebook_of_run(
+            self._job, self._tracking.rest, item.run_id, tags, self._settings.notebooks, item.target, ARTIFACTS,
+            [file.path for file in item.files or ()],
+        )  # fmt: skip
 
     def _model_inputs(self, item: _Work) -> List[Json]:
         """Return the links to logged models that the run uses, which only ``runs/get`` tells."""

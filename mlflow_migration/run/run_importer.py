@@ -12,6 +12,7 @@ from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable, describe
 from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
 from mlflow_migration.common.artifact_stores import Presence, Store, run_store
+from mlflow_migration.common.databricks_tags import RUN_TAGS, SOURCE_TAGS_OF_RUNS, USER_ID, as_taken, without_own
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original, other_fix
 from mlflow_migration.common.job import Job
@@ -28,6 +29,7 @@ from mlflow_migration.common.source_tags import (
 from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled, short, words
 from mlflow_migration.common.uploads import Uploads, artifacts_of, content_of, listed_files
 from mlflow_migration.logged_model.logged_model_importer import ModelImporter
+from mlflow_migration.notebook.notebooks import import_notebook_of_run
 from mlflow_migration.run.histories import stored_points
 from mlflow_migration.run.run_file import ARTIFACTS, RUN_FILE
 from mlflow_migration.run.run_writer import SMALLEST_TAG_LIMIT, RunWriter
@@ -52,6 +54,9 @@ class ImportSettings:
     :param overwrite: Write again what was edited or deleted at the destination.
     :param recheck: Compare all fields and bytes even where the directory has not changed since the last import.
     :param skip_artifacts: The directory has no artifacts, as they were to stay where they are.
+    :param permissions: Grant the permissions of experiments and registered models, which Databricks has.
+    :param principals: New names of users, groups and service principals, for the permissions.
+    :param notebook_dir: Directory of the workspace for the runs' notebooks; empty if they are not wanted.
     """
 
     source_tags: bool = False
@@ -61,6 +66,9 @@ class ImportSettings:
     overwrite: bool = False
     recheck: bool = False
     skip_artifacts: bool = False
+    permissions: bool = False
+    principals: Mapping[str, str] = field(default_factory=dict)
+    notebook_dir: str = ""
 
 
 @dataclass
@@ -275,6 +283,14 @@ class RunImporter:
         :return: The destination's run id; None in a dry run that would create it.
         :raises MlflowExportImportException: It can't be imported.
         """
+        dst_id = self._import(src_id, source)
+        if self._settings.notebook_dir and self._tracking.rest.connection.is_databricks:
+            import_notebook_of_run(
+                self._job, self._tracking.rest, src_id, dst_id or "", source, ARTIFACTS, self._settings.notebook_dir
+            )  # fmt: skip
+        return dst_id
+
+    def _import(self, src_id: str, source: ExportDir) -> Optional[str]:
         info = self._info(source)
         mark = info.get("fingerprint") or _hash(source)
         entry = self._id_map.find("run", self._experiment_id, src_id)
@@ -383,11 +399,14 @@ class RunImporter:
         return True
 
     def _leave_out(self, there: State, wanted: State) -> None:
-        """Make equal what says nothing: the name that the server has made up, the stage that is set at the end."""
+        """Make equal what says nothing: what the server has made up, and the stage that is set at the end."""
         if "name" not in wanted:
             there.pop("name", None)
         if self.any_stage and "lifecycle" in wanted:
             there["lifecycle"] = wanted["lifecycle"]
+        if self._tracking.is_databricks:
+            for key in RUN_TAGS:
+                there.pop("tag:" + key, None)
 
     def _listed(self, info: Json, expected: bool) -> Dict[str, int]:
         if not expected and not self._presence.may_have(info):
@@ -427,10 +446,9 @@ class RunImporter:
         """Return the tags that the destination should have, with the source's ids."""
         doc = run.doc
         tags = {key: value for key, value in doc["tags"].items() if key not in (RUN_KEY, "mlflow.runName")}
-        if run.own:
-            return tags
-        if run.origin:
-            return without_source_tags(tags)
+        if run.own or run.origin:
+            tags = without_own(tags, RUN_TAGS) if self._tracking.is_databricks else tags
+            return tags if run.own else without_source_tags(tags)
         if self._settings.skip_artifacts:
             tags = {**mk_source_uri_tag(doc["info"].get("artifact_uri") or ""), **tags}
         if SOURCE_TAGS in run.options:
@@ -439,11 +457,16 @@ class RunImporter:
             tags.update(mk_source_tags(kept, ExportTags.PREFIX_RUN_INFO))
         if self._settings.use_src_user_id and doc["info"].get("user_id"):
             tags["mlflow.user"] = doc["info"]["user_id"]
+        if self._tracking.is_databricks:
+            tags = as_taken(tags, RUN_TAGS)
+            tags.update({USER_ID: doc["info"]["user_id"]} if doc["info"].get("user_id") else {})
         return tags
 
     def _keep_source_tags(self, run: _Run, there: bytes) -> None:
         """Go on with the source tags that a copy has, although no id map says who asked for them."""
         tags = tag_dict((_unpacked(there).get("data") or {}).get("tags"))
+        if self._tracking.is_databricks:
+            tags = without_own(tags, SOURCE_TAGS_OF_RUNS)
         if has_source_tags(tags, run.doc["tags"], RUN_KEY):
             run.options = sorted({*run.options, SOURCE_TAGS})
             run.tags = self._tags(run)
@@ -491,7 +514,7 @@ class RunImporter:
     def _note_relatives(self, dst_id: str, tags: Mapping[str, str]) -> None:
         with self._lock:
             for key in RELATIVES:
-                if tags.get(key):
+                if tags.get(key) and not (self._tracking.is_databricks and key in RUN_TAGS):
                     self._relatives.setdefault((key, tags[key]), set()).add(dst_id)
 
     # -- the comparison and what follows ------------------------------------------------------------------------

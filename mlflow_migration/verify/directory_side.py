@@ -362,6 +362,12 @@ class DirectorySide:
         thing.versions += [_lost(VERSION, name, number) for number in doc["failed"]]
         return thing
 
+    def permissions(self, thing: Thing, asked: bool) -> Optional[Json]:
+        """Return the permissions of an experiment or registered model; None if the directory has none."""
+        if thing.kind == EXPERIMENT:
+            return read_experiment(thing.place).get("permissions")
+        return _model_doc((self._models or {})[thing.name])[0].get("permissions")
+
     def version_files(self, version: Thing) -> Optional[Files]:
         """Return the files of a version's model that the directory has for this version alone; None if it has none."""
         directory, number = version.place["directory"], version.place["version"]

@@ -10,6 +10,7 @@ from mlflow_migration.common.artifact_stores import Store
 from mlflow_migration.common.artifacts import list_files
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.export_dir import ExportDir
+from mlflow_migration.common.notebook_files import notebook_paths
 
 Json = Dict[str, Any]
 
@@ -112,8 +113,11 @@ class DirectoryFiles:
         return self.there() if self._listed is None else {path: item["size"] for path, item in self._listed.items()}
 
     def there(self) -> Dict[str, int]:
-        """Return bytes by path of the files that are there."""
-        return dict(self._directory.files(self._folder)) if self._directory.exists(self._folder) else {}
+        """Return bytes by path of the files that are there; those of a run's notebook are no artifacts."""
+        if not self._directory.exists(self._folder):
+            return {}
+        notebook = notebook_paths(self._directory, self._folder) - (self._listed or {}).keys()
+        return {path: size for path, size in self._directory.files(self._folder) if path not in notebook}
 
     def sha256(self, path: str) -> str:
         """Return the hash of a file, in hex: what the export recorded, else that of the file."""

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from mlflow_migration.common.job import Job
 from mlflow_migration.verify.compare import Comparer, Comparison, How, guarded
 from mlflow_migration.verify.links import HOLDER, Links
-from mlflow_migration.verify.objects import LOGGED_MODEL, PROMPT, RUN, Fields, Thing
+from mlflow_migration.verify.objects import LOGGED_MODEL, MODEL, PROMPT, RUN, Fields, Thing
+from mlflow_migration.verify.permissions import compare_permissions
 from mlflow_migration.verify.report import Report
 from mlflow_migration.verify.server_side import ServerSide
 
@@ -62,6 +63,8 @@ class RegistryVerifier:
             return
         pairs = self._pair(src, dst)
         self._model(src, dst, pairs)
+        if kind == MODEL:
+            compare_permissions(self._src, self._dst, src, dst, self._how, self._report)
         guarded(self._job.executor, lambda pair: self._version(pair, src), pairs)
         for pair in pairs:
             pair.dst.id = f"{dst.name}/{pair.dst.place['version']}"

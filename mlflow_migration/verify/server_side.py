@@ -6,6 +6,7 @@ import threading
 from itertools import chain
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from mlflow_migration.client import databricks
 from mlflow_migration.client.errors import NotFound
 from mlflow_migration.client.evaluation_datasets import DATASET_KEY, EvaluationDatasets, NoEvaluationDatasets
 from mlflow_migration.client.registry import (
@@ -20,22 +21,26 @@ from mlflow_migration.client.registry import (
 from mlflow_migration.client.tracking import BULK_ROWS, MODEL_KEY, RUN_KEY, Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import Presence, logged_model_store, run_store, version_store
 from mlflow_migration.common.executor import Executor
+from mlflow_migration.common.permissions import is_unity_catalog
 from mlflow_migration.verify.datasets import dataset_thing
 from mlflow_migration.verify.files import StoreFiles
 from mlflow_migration.verify.kinds import Spec, read_server
 from mlflow_migration.verify.links import KEYS
 from mlflow_migration.verify.objects import (
     EXPERIMENT,
+    EXPERIMENT_SET_BY_DATABRICKS,
     LOGGED_MODEL,
     PROMPT,
     PROMPT_VERSION,
     RUN,
+    RUN_SET_BY_DATABRICKS,
     TRACE,
     VERSION,
     Files,
     PointSum,
     Thing,
     experiment_fields,
+    kept_fields,
     logged_model_fields,
     model_metrics,
     registered_fields,
@@ -84,19 +89,26 @@ class ServerSide:
     def experiments(self) -> Iterator[Thing]:
         """Yield all experiments, deleted ones too."""
         for page in self.tracking.search_experiments():
-            yield from map(_experiment, page)
+            yield from map(self._experiment, page)
 
     def experiment_by_id(self, experiment_id: str) -> Optional[Thing]:
         """Return an experiment, None if there is none."""
         try:
-            return _experiment(self.tracking.experiment(experiment_id))
+            return self._experiment(self.tracking.experiment(experiment_id))
         except NotFound:
             return None
 
     def experiment_by_name(self, name: str) -> Optional[Thing]:
         """Return an experiment, None if there is none."""
         found = self.tracking.experiment_by_name(name)
-        return None if found is None else _experiment(found)
+        return None if found is None else self._experiment(found)
+
+    def _experiment(self, doc: Json) -> Thing:
+        tags = tag_dict(doc.get("tags"))
+        fields = experiment_fields({**doc, "tags": tags})
+        deleted = doc.get("lifecycle_stage") == "deleted"
+        kept = kept_fields(tags, EXPERIMENT_SET_BY_DATABRICKS) if self.tracking.is_databricks else None
+        return Thing(EXPERIMENT, str(doc["experiment_id"]), doc["name"], fields, deleted=deleted, kept=kept)
 
     def runs(self, experiment: Thing) -> Iterator[List[Thing]]:
         """Yield the runs of an experiment, deleted ones too, some at a time."""
@@ -153,6 +165,7 @@ class ServerSide:
             info.get("lifecycle_stage") == "deleted",
             run_links(doc),
             keys=sorted(latest),
+            kept=kept_fields(tags, RUN_SET_BY_DATABRICKS) if self.tracking.is_databricks else None,
             files=StoreFiles(store, self._executor, uri, may_have=lambda: presence.may_have(info)),
         )
 
@@ -306,6 +319,17 @@ class ServerSide:
         place = {"aliases": aliases, "experiments": {}}
         return Thing(kind, name, name, fields, versions=versions, place=place)
 
+    def permissions(self, thing: Thing, asked: bool) -> Optional[Json]:
+        """Return the permissions of an experiment or registered model; None if nobody asks, or it is no workspace."""
+        rest = self.tracking.rest if thing.kind == EXPERIMENT else self.registry.server.rest
+        if not (asked and rest.connection.is_databricks):
+            return None
+        if thing.kind == EXPERIMENT:
+            return databricks.permissions(rest, "experiments", thing.id)
+        if is_unity_catalog(self.registry.uri, thing.name):
+            return databricks.unity_permissions(rest, thing.name)
+        return databricks.permissions(rest, "registered-models", databricks.registered_model_id(rest, thing.name))
+
     def version_files(self, version: Thing) -> Optional[Files]:
         """Return the files of a version's model."""
         name, number = version.place["name"], str(version.place["version"])
@@ -319,12 +343,6 @@ class ServerSide:
             root = self.tracking.logged_model(owner)["info"]["artifact_uri"]
             return StoreFiles(logged_model_store(self.tracking, owner, root), self._executor, root, path)
         return StoreFiles(version_store(self.tracking, self.registry, name, number, uri), self._executor, uri)
-
-
-def _experiment(doc: Json) -> Thing:
-    fields = experiment_fields({**doc, "tags": tag_dict(doc.get("tags"))})
-    deleted = doc.get("lifecycle_stage") == "deleted"
-    return Thing(EXPERIMENT, str(doc["experiment_id"]), doc["name"], fields, deleted=deleted)
 
 
 def _version(kind: str, doc: Json) -> Thing:

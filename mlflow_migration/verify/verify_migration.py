@@ -19,6 +19,7 @@ from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
+from mlflow_migration.common.permissions import principals_of
 from mlflow_migration.common.rename_utils import get_renames, rename
 from mlflow_migration.common.rights import check_registry_rights, check_rights
 from mlflow_migration.common.selection import choose_names, wanted_names
@@ -301,7 +302,14 @@ def how_of(options: Mapping[str, Any]) -> How:
         options.get("mlmodel_fix") is not False,
         bool(options.get("use_src_user_id")),
         options.get("artifacts") == "reference",
+        _permissions(options),
+        principals_of(options),
     )
+
+
+def _permissions(options: Mapping[str, Any]) -> Optional[bool]:
+    asked = [bool(options[name]) for name in ("import_permissions", "copy_permissions") if name in options]
+    return asked[0] if asked else True if options.get("export_permissions") else None
 
 
 def selection_of(options: Mapping[str, Any], lenient: bool = False) -> Selection:
@@ -471,6 +479,8 @@ def verify_migration(
     workers: int = 8,
     artifacts: str = "copy",
     evaluation_datasets: Names = None,
+    export_permissions: bool = False,
+    principal_renames: Union[None, str, Mapping[str, str]] = None,
 ) -> Dict[str, Any]:
     """Tell whether a copy is whole.
 
@@ -501,6 +511,8 @@ def verify_migration(
     :param workers: Number of requests at a time, at most.
     :param artifacts: How they were copied: ``copy``, ``skip`` or ``reference``.
     :param evaluation_datasets: Names or ids of evaluation datasets.
+    :param export_permissions: Compare the permissions of two workspaces. Those that a directory has are, anyway.
+    :param principal_renames: New names of users, groups and service principals: a dict, or the path of a file.
     :return: The report, as ``verification.json`` has it.
     :raises BadInput: It could not start.
     """
@@ -508,6 +520,7 @@ def verify_migration(
     options["experiment_rename_file"] = options.pop("experiment_renames")
     options["model_rename_file"] = options.pop("model_renames")
     options["workspace_rename_file"] = options.pop("workspace_renames")
+    options["principal_mapping_file"] = options.pop("principal_renames")
     return _run({**options, "quiet": True}, show=False).document()
 
 
@@ -516,7 +529,7 @@ def verify_migration(
     "experiments", "models", "prompts", "evaluation_datasets", "experiment_rename_file", "model_rename_file",
     "workspaces", "workspace_rename_file", "dst_workspace", "depth", "export_deleted_runs",
     "export_deleted_experiments", "artifacts", "include_artifacts", "exclude_artifacts", "max_artifact_size",
-    "mlmodel_fix", "use_src_user_id", "require_admin",
+    "mlmodel_fix", "use_src_user_id", "export_permissions", "principal_mapping_file", "require_admin",
     common=("report_dir", "workers", "use_threads", "quiet", "verbose"),
     optional=("input_dir", "experiments", "models", "prompts", "evaluation_datasets"),
 )  # fmt: skip

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mlflow_migration"
 
 BASE = {"common", "client"}
-RUNS = BASE | {"trace", "logged_model"}
+RUNS = BASE | {"trace", "logged_model", "notebook"}
 #: kinds that one rule moves: none needs another
 KINDS = {"scorer", "issue", "label_schema", "review_queue", "webhook", "gateway", "mcp_server", "access", "server_job"}
 MODELS = RUNS | {"run", "model"}
@@ -18,6 +18,7 @@ BELOW = {
     "client": set(),
     "common": {"client"},
     "trace": BASE,
+    "notebook": BASE,
     "logged_model": BASE,
     "evaluation_dataset": BASE,
     **dict.fromkeys(KINDS, BASE),

@@ -10,9 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from mlflow_migration.bulk.kinds import KINDS
+from mlflow_migration.client.credentials import Connection
 from mlflow_migration.common import cli, options, umbrella
 from mlflow_migration.common.cli import Command, command
 from mlflow_migration.common.kinds import folder_of
+from mlflow_migration.notebook import download_notebook
 from mlflow_migration.tools import set_model_signature
 from tests.support.stub import Reply, Stub, error, missing_route
 
@@ -246,6 +248,8 @@ def answer(request):
         return Reply({"experiment": {**experiment, "lifecycle_stage": "deleted" if name == "gone" else "active"}})
     if route == "users/get":
         return missing_route()
+    if request.path == "/api/2.0/workspace/export":
+        return Reply({"content": "eA=="})
     if route == "get-trace-artifact":
         return error(404, "NOT_FOUND")
     asked = json.dumps(request.json) if route == "traces/search" else ""
@@ -298,6 +302,8 @@ def server():
 def arguments(server, tmp_path, monkeypatch):
     """What each command is called with, and with what else."""
     monkeypatch.setattr(set_model_signature, "_inferred", lambda *_: {"inputs": "[]"})  # a skinny MLflow can't
+    workspace = Connection(server.uri, {}, None, True, None, "databricks", is_databricks=True)
+    monkeypatch.setattr(download_notebook, "connect", lambda *_, **__: workspace)
     (tmp_path / "run").mkdir()
     (tmp_path / "experiment" / RUN["info"]["run_id"]).mkdir(parents=True)
     run = json.dumps({"info": {}, "mlflow": {"info": RUN["info"], "params": {"p": "1"}, "tags": {}, "metrics": {}}})
@@ -424,6 +430,7 @@ def arguments(server, tmp_path, monkeypatch):
             [*both[:3], server.uri.replace("127.0.0.1", "localhost"), "--prompts", "prompt"],
             ["--input-dir", tmp_path / "prompts", "--report-dir", tmp_path / "out"],
         ],
+        "download-notebook": [[*one, "--output-dir", tmp_path / "out", "--notebook", "/n"]],
         "make-report": [["--report-dir", tmp_path / "reports"]],
         "http-client": [[*one, "--resource", "experiments/search"]],
     }
