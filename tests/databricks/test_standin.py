@@ -47,14 +47,14 @@ def test_mlflow_client(workspace):
     assert found["files"]["large.bin"] == len(LARGE)
     assert found["status"] == "READY" and set(found["version"]) >= model
     assert found["dbfs"] == "hello"
-    assert "/logged_models/m-" in found["logged"] and set(found["logged_files"]) == model
+    assert "/logged_models/m-" in found["logged"] and set(found["logged_files"]) >= model
     received = workspace.requests()
     assert [r for r in received if r["path"].endswith("/create-multipart-upload")]
     assert all(r["token"] is None for r in received if r["path"].startswith("/store/"))
 
 
-def test_unity_catalog_client(second_workspace):
-    found = seen(second_workspace, "unity")
+def test_unity_catalog_client(workspace):
+    found = seen(workspace, "unity")
     assert found["status"] == "READY" and "signature" in found["refusal"]
     assert set(found["files"]) >= {"MLmodel", "deep/ä b.txt", "empty"}
     assert found["aliases"] == {"best": "1"} and found["tags"] == {"team": "a"}
