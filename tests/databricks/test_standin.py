@@ -11,7 +11,9 @@ import pytest
 import requests
 
 from tests.databricks.clients import LARGE
+from tests.databricks.conftest import ROBOT, USERS
 from tests.databricks.standin.server import StandIn
+from tests.support.s3 import Bucket, S3Server
 from tests.support.servers import PROJECT, clean_environment
 
 MARY = "token-mary-one"
@@ -59,6 +61,22 @@ def test_unity_catalog_client(workspace):
     assert set(found["files"]) >= {"MLmodel", "deep/ä b.txt", "empty"}
     assert found["aliases"] == {"best": "1"} and found["tags"] == {"team": "a"}
     assert found["searched"] == ["main.default.clients"] and found["versions"][-1] == "1"
+
+
+@pytest.mark.slow
+def test_unity_catalog_client_with_a_bucket(tmp_path):
+    with S3Server(tmp_path) as s3, StandIn(tmp_path / "w", USERS, bucket=Bucket(s3.uri, "unity").create()) as standin:
+        found = seen(standin, "unity", MLFLOW_S3_ENDPOINT_URL=s3.uri, AWS_DEFAULT_REGION="us-east-1")
+        stored = Bucket(s3.uri, "unity").objects()
+    assert found["status"] == "READY" and set(found["files"]) >= {"MLmodel", "deep/ä b.txt", "empty"}
+    assert any(key.endswith("/models/1/MLmodel") for key in stored)
+
+
+def test_oauth_of_a_service_principal(workspace):
+    from databricks.sdk import WorkspaceClient
+
+    client = WorkspaceClient(host=workspace.uri, client_id=ROBOT, client_secret="secret-robot-one")
+    assert client.current_user.me().user_name == ROBOT
 
 
 def test_databricks_sdk(workspace):
