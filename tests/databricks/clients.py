@@ -30,8 +30,8 @@ def _files(home: Path, mlmodel: str = MLMODEL) -> Path:
     return home
 
 
-def _run_of(client: Any, home: Path) -> Any:
-    experiment = client.create_experiment("/Users/admin@example.com/clients")
+def _run_of(client: Any, home: Path, name: str) -> Any:
+    experiment = client.create_experiment(f"/Users/admin@example.com/{name}")
     run = client.create_run(experiment, tags={"mlflow.user": "someone"})
     client.log_param(run.info.run_id, "p", "1")
     client.log_artifacts(run.info.run_id, str(home))
@@ -50,7 +50,7 @@ def use_mlflow(home: Path) -> Dict[str, Any]:
     mlflow.set_tracking_uri("databricks")
     mlflow.set_registry_uri("databricks")
     client = mlflow.MlflowClient()
-    run = _run_of(client, _files(home / "files"))
+    run = _run_of(client, _files(home / "files"), "mlflow")
     got = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, dst_path=str(home / "got"))
     client.create_registered_model("clients")
     version = client.create_model_version("clients", f"{run.info.artifact_uri}/model", run.info.run_id)
@@ -70,7 +70,7 @@ def use_mlflow(home: Path) -> Dict[str, Any]:
         "version": _read(loaded),
         "dbfs": mlflow.artifacts.load_text(f"{on_dbfs.info.artifact_uri}/a/b.txt"),
         "logged": model.artifact_location,
-        "logged_files": _read(mlflow.artifacts.download_artifacts(model.artifact_location)),
+        "logged_files": _read(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")),
     }
 
 
@@ -82,7 +82,7 @@ def use_unity(home: Path) -> Dict[str, Any]:
     mlflow.set_tracking_uri("databricks")
     mlflow.set_registry_uri("databricks-uc")
     client = mlflow.MlflowClient()
-    run = _run_of(client, _files(home / "files"))
+    run = _run_of(client, _files(home / "files"), "unity")
     client.create_registered_model("main.default.clients", tags={"team": "a"})
     source = f"{run.info.artifact_uri}/model"
     version = client.create_model_version("main.default.clients", source, run.info.run_id)

@@ -9,10 +9,13 @@ import pytest
 
 from tests.databricks.standin.server import StandIn, User, write_config
 
+#: application id of a service principal, which logs in by OAuth
+ROBOT = "11111111-2222-3333-4444-555555555555"
 USERS = {
     "token-admin-one": User("admin@example.com", (), True),
     "token-mary-one": User("mary@example.com", ("scientists",)),
     "token-sam-one": User("sam@example.com", ("engineers",)),
+    "token-robot-one": User(ROBOT, is_service_principal=True, client_secret="secret-robot-one"),
 }
 SECOND_USERS = {
     "token-admin-two": User("admin@example.com", (), True),

@@ -16,6 +16,7 @@ from tests.databricks.standin.platform import (
     Platform,
     Route,
     absent,
+    denied,
     exists,
     invalid,
     now,
@@ -296,6 +297,9 @@ class Unity:
     def _place(self, call: Call, path: str, writes: bool) -> str:
         """Key in the store of /Models/CATALOG/SCHEMA/MODEL/VERSION/PATH."""
         parts = path.strip("/").split("/")
+        if parts[0] == "WorkspaceInternal":
+            # MLflow's client tries the Files API for artifacts of runs first; it takes a 404 for an empty directory
+            raise denied("The Files API is not enabled for artifacts in this workspace.")
         if len(parts) < 5 or parts[0] != "Models":
             raise ApiError(404, "NOT_FOUND", f"{path} is not found")
         privilege = "MANAGE" if writes else "EXECUTE"
@@ -308,6 +312,11 @@ class Unity:
         """POST fs/create-download-url, fs/create-upload-url."""
         key = self._place(call, call.need("path"), method == "PUT")
         return {"url": self._store.sign(method, key), "headers": signed_headers()}
+
+    def file(self, call: Call, path: str) -> Dict[str, Any]:
+        """GET, PUT fs/files/PATH: files of versions are reached by URLs only."""
+        self._place(call, path, call.request.method == "PUT")
+        raise ApiError(404, "NOT_FOUND", f"/{path} is not found")
 
     def directory(self, call: Call, path: str) -> Dict[str, Any]:
         """GET fs/directories/PATH."""
@@ -387,6 +396,7 @@ def routes(unity: Unity) -> List[Route]:
         ("POST", f"{_FILES}/create-download-url", lambda call: unity.url(call, "GET")),
         ("POST", f"{_FILES}/create-upload-url", lambda call: unity.url(call, "PUT")),
         ("GET", f"{_FILES}/directories/<path:path>", unity.directory),
+        *((method, f"{_FILES}/files/<path:path>", unity.file) for method in ("GET", "PUT")),
     ]
     for kind, table in (("registered-models", models), ("model-versions", versions)):
         for verb, function in table.items():
