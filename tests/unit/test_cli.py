@@ -1,6 +1,7 @@
 """Commands: their options, messages and exit statuses; the umbrella; and how fast they tell what they can do."""
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -273,3 +274,20 @@ def test_help_imports_nothing_slow(module):
         [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=str(ROOT))
     )
     assert done.stdout.decode().splitlines()[-1] == "SLOW []"
+
+
+def test_a_command_in_this_process(capsys, tmp_path, monkeypatch):
+    """As notebooks start those that have no function: its exit status comes back, and wrong options are refused."""
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    try:
+        missing = str(tmp_path / "absent")
+        assert umbrella.run("verify-migration", input_dir=missing, dst_mlflow_uri="", models=None) == 2
+        assert "absent" in capsys.readouterr().err
+    finally:
+        root.handlers[:], root.level = before
+    with pytest.raises(BadInput, match="copy-all: No such option"):
+        umbrella.run("copy-all", no_such="x")
+    with pytest.raises(BadInput, match="verify-migration: Invalid value for '--depth'"):
+        umbrella.run("verify-migration", depth="x")
