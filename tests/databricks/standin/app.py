@@ -134,7 +134,7 @@ def _arguments(request: Request) -> Dict[str, Any]:
         arguments[name] = values if len(values) > 1 else values[0]
     if (request.mimetype or "").startswith("multipart/form-data"):
         arguments.update(request.form)
-    elif not request.path.startswith("/dbfs/"):
+    elif not request.path.startswith(("/dbfs/", "/api/2.0/fs/files/")):  # their bodies are files
         try:
             body = json.loads(request.get_data() or b"{}")
         except ValueError:

@@ -6,8 +6,6 @@ import base64
 import re
 from typing import Any, Dict, List
 
-from werkzeug.wrappers import Response
-
 from tests.databricks.standin.platform import ApiError, Call, Person, Platform, Route, invalid
 
 SCIM = "/api/2.0/preview/scim/v2"
@@ -58,6 +56,7 @@ def routes(platform: Platform) -> List[Route]:
         base = f"{platform.url}/oidc"
         return {"authorization_endpoint": f"{base}/v1/authorize", "token_endpoint": f"{base}/v1/token"}
 
+    host = {"oidc_endpoint": f"{platform.url}/oidc", "workspace_id": str(platform.workspace_id), "cloud": "AWS"}
     return [
         ("GET", f"{SCIM}/Me", me),
         ("GET", f"{SCIM}/Users", lambda call: _page(call, people(False))),
@@ -65,7 +64,7 @@ def routes(platform: Platform) -> List[Route]:
         ("GET", f"{SCIM}/Groups", groups),
         ("GET", "/oidc/.well-known/oauth-authorization-server", discovery),
         ("POST", "/oidc/v1/token", token),
-        ("GET", "/.well-known/databricks-config", lambda _: Response(status=404)),
+        ("GET", "/.well-known/databricks-config", lambda _: host),
     ]
 
 
