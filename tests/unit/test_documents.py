@@ -167,7 +167,9 @@ def test_variables_in_documents_exist() -> None:
 
 
 MACHINE_PATHS = re.compile(r"(?:(?<=[\s\"'`(=])|^)/(?:[\w.-]+/)+[\w.-]+", re.MULTILINE)
-EXAMPLE_PATHS = ("/tmp/export", "/Shared/", "/dbfs/", "/Volumes/", "/home/me/", "/api/", "/ajax-api/", "/Mary/", "/John/")
+EXAMPLE_PATHS = (
+    "/tmp/export", "/Shared/", "/dbfs/", "/Volumes/", "/home/me/", "/api/", "/ajax-api/", "/Mary/", "/John/"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
