@@ -316,9 +316,7 @@ class DbfsFiles:
                 self._rest.pause(ex)  # it was not even looked at
 
 
-def _sender(
-    method: str, body: bytes, more: str, headers: Optional[Dict[str, str]] = None
-) -> Callable[[Signed], Any]:
+def _sender(method: str, body: bytes, more: str, headers: Optional[Dict[str, str]] = None) -> Callable[[Signed], Any]:
     return lambda to: to.send(method, body, more, headers)
 
 

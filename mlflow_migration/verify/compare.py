@@ -89,13 +89,17 @@ class Comparison:
 def as_kept(pair: Comparison, src: Fields, dst: Fields, set_by_it: Sequence[str]) -> None:
     """Put what a copy keeps of the source in the place of what a Databricks workspace sets itself.
 
-    :param src: Fields of the source.
+    Where the source has a copy's source tag and no such field itself, the copy has inherited that tag.
+
+    :param src: Fields of the source; changed in place.
     :param dst: Fields of the copy; changed in place.
     :param set_by_it: The fields that the workspace sets.
     """
-    if pair.dst.kept is None:
+    if not pair.dst.in_databricks:
         return
     for name in set_by_it:
+        if name not in src and name in pair.src.kept:
+            src[name] = pair.src.kept[name]
         if name in pair.dst.kept:
             dst[name] = pair.dst.kept[name]
         elif name not in src:
@@ -131,7 +135,7 @@ class Comparer:
         as_kept(pair, src, dst, RUN_SET_BY_DATABRICKS)
         for key in (PARENT, ROOT, HISTORY):
             tag = f"tag:{key}"
-            if tag in src and tag in dst and tag not in (pair.dst.kept or ()):
+            if tag in src and tag in dst and not (pair.dst.in_databricks and tag in pair.dst.kept):
                 same = self._links.same_text(src[tag], dst[tag], pair.scope)
                 dst[tag] = src[tag] if same else _other(dst[tag], src[tag])
         src.update(self._model_links(pair.src.models))

@@ -56,9 +56,9 @@ class ExperimentVerifier:
         if self._how.depth == "counts":
             pair.fields(*({"lifecycle_stage": side.fields["lifecycle_stage"]} for side in (src, dst)))
         else:
-            there = dict(dst.fields)
-            as_kept(pair, src.fields, there, EXPERIMENT_SET_BY_DATABRICKS)
-            pair.fields(src.fields, there)
+            here, there = dict(src.fields), dict(dst.fields)
+            as_kept(pair, here, there, EXPERIMENT_SET_BY_DATABRICKS)
+            pair.fields(here, there)
         pair.record(self._report)
         compare_permissions(self._src, self._dst, src, dst, self._how, self._report)
         self._job.progress.add_total(len(self._links.there(RUN, dst.id)))

@@ -84,7 +84,8 @@ class Thing:
     :param files: Its artifacts; None if it can have none.
     :param versions: Those of a registered model.
     :param place: Where a directory has it.
-    :param kept: In a Databricks workspace: fields that it has made its own, as they were at the source.
+    :param kept: Fields that a Databricks workspace sets itself, as its source tags say that they were before.
+    :param in_databricks: It is in such a workspace.
     :param error: Why it can't be read.
     """
 
@@ -101,7 +102,8 @@ class Thing:
     files: Optional[Files] = None
     versions: List["Thing"] = field(default_factory=list)
     place: Any = None
-    kept: Optional[Fields] = None
+    kept: Fields = field(default_factory=dict)
+    in_databricks: bool = False
     error: Optional[Exception] = None
 
 
@@ -167,7 +169,7 @@ def run_fields(doc: Mapping[str, Any]) -> Fields:
 
 
 def kept_fields(tags: Mapping[str, str], set_by_it: Iterable[str]) -> Fields:
-    """Return what a copy in a Databricks workspace keeps of the fields that the workspace sets itself.
+    """Return what source tags say of the fields that a Databricks workspace sets itself.
 
     :param tags: Tags of the copy.
     :param set_by_it: The fields.

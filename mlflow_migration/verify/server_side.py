@@ -107,8 +107,15 @@ class ServerSide:
         tags = tag_dict(doc.get("tags"))
         fields = experiment_fields({**doc, "tags": tags})
         deleted = doc.get("lifecycle_stage") == "deleted"
-        kept = kept_fields(tags, EXPERIMENT_SET_BY_DATABRICKS) if self.tracking.is_databricks else None
-        return Thing(EXPERIMENT, str(doc["experiment_id"]), doc["name"], fields, deleted=deleted, kept=kept)
+        return Thing(
+            EXPERIMENT,
+            str(doc["experiment_id"]),
+            doc["name"],
+            fields,
+            deleted=deleted,
+            kept=kept_fields(tags, EXPERIMENT_SET_BY_DATABRICKS),
+            in_databricks=self.tracking.is_databricks,
+        )
 
     def runs(self, experiment: Thing) -> Iterator[List[Thing]]:
         """Yield the runs of an experiment, deleted ones too, some at a time."""
@@ -165,7 +172,8 @@ class ServerSide:
             info.get("lifecycle_stage") == "deleted",
             run_links(doc),
             keys=sorted(latest),
-            kept=kept_fields(tags, RUN_SET_BY_DATABRICKS) if self.tracking.is_databricks else None,
+            kept=kept_fields(tags, RUN_SET_BY_DATABRICKS),
+            in_databricks=self.tracking.is_databricks,
             files=StoreFiles(store, self._executor, uri, may_have=lambda: presence.may_have(info)),
         )
 
