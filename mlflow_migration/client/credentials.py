@@ -138,6 +138,8 @@ def connect(
     prefix, who = _SIDES[side]
     own_counts = bool(side) and (two_sided or _belongs(prefix, given))
     registry_side = side if two_sided else ""
+    if is_open_catalog(given):
+        return _open_catalog_connection(given, prefix if own_counts else "", who, two_sided=two_sided)
     if _scheme(given) in ("databricks", "databricks-uc"):
         from mlflow_migration.client import databricks_credentials
 
@@ -234,6 +236,11 @@ def without_userinfo(uri: str) -> str:
         # what looks like a port is the begin of a password
         rest = rest.rpartition("@")[2]
     return scheme + separator + rest
+
+
+def is_open_catalog(uri: str) -> bool:
+    """Tell whether a URI is that of an open-source Unity Catalog: ``uc:http://...``."""
+    return _scheme(uri) == "uc"
 
 
 # -- the URI --------------------------------------------------------------------------------------------------------
@@ -388,6 +395,22 @@ def _in_workspace(connection: Connection, workspace: str, who: str) -> Connectio
 def _databricks_connection(login: Any, uri: str, registry_uri: Optional[str]) -> Connection:
     headers = {"User-Agent": USER_AGENT, **login.headers}
     return Connection(login.url, headers, login.auth, login.verify, None, uri, registry_uri, is_databricks=True)
+
+
+def _open_catalog_connection(uri: str, prefix: str, who: str, *, two_sided: bool) -> Connection:
+    """Return the connection of an open-source Unity Catalog; MLflow's variable for its token is MLFLOW_UC_OSS_TOKEN.
+
+    With two sides the global variable goes only to the server of MLFLOW_REGISTRY_URI.
+    """
+    url, user = _split(uri.partition(":")[2], who)
+    home = (os.environ.get("MLFLOW_REGISTRY_URI") or "").strip()
+    at_home = is_open_catalog(home) and _same_host(home.partition(":")[2], url)
+    names = ["MLFLOW_UC_OSS_TOKEN"] * (at_home or not two_sided)
+    if prefix:
+        names.insert(0, f"{prefix}UC_OSS_TOKEN")
+    token = next(filter(None, map(os.environ.get, names)), None)
+    settings = _Settings(token=token)
+    return _connection(url, settings.with_user(user) if user else settings, [], uri, None, who)
 
 
 def _authorization(settings: _Settings) -> Optional[str]:
