@@ -62,7 +62,7 @@ def is_placeholder(version: Mapping[str, Any]) -> bool:
 
 
 class NoPrompts(Incapable):
-    """A server is too old for prompts."""
+    """A server is too old for prompts, or keeps them where this package does not look."""
 
 
 def essential(tags: Mapping[str, str]) -> Dict[str, str]:

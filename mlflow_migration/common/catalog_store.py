@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Mapping, Tuple
 from urllib.parse import unquote, urlsplit
 
@@ -148,11 +149,10 @@ def _r2(uri: str, credentials: Json, renew: Callable[[], Json]) -> Any:
 
 
 def _azure(uri: str, credentials: Json, renew: Callable[[], Json]) -> Any:
-    from azure.core.credentials import AzureSasCredential
     from mlflow.store.artifact.azure_data_lake_artifact_repo import AzureDataLakeArtifactRepository
 
     def credential(found: Json) -> Any:
-        return AzureSasCredential(found["azure_user_delegation_sas"]["sas_token"])
+        return import_module("azure.core.credentials").AzureSasCredential(found["azure_user_delegation_sas"]["sas_token"])
 
     return AzureDataLakeArtifactRepository(
         uri, credential=credential(credentials), credential_refresh_def=lambda: {"credential": credential(renew())}
@@ -160,12 +160,11 @@ def _azure(uri: str, credentials: Json, renew: Callable[[], Json]) -> Any:
 
 
 def _google(uri: str, credentials: Json, renew: Callable[[], Json]) -> Any:
-    from google.cloud.storage import Client
-    from google.oauth2.credentials import Credentials
     from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
     def token(found: Json) -> str:
         return str(found["gcp_oauth_token"]["oauth_token"])
 
-    client = Client(project="mlflow", credentials=Credentials(token(credentials)))
+    login = import_module("google.oauth2.credentials").Credentials(token(credentials))
+    client = import_module("google.cloud.storage").Client(project="mlflow", credentials=login)
     return GCSArtifactRepository(uri, client=client, credential_refresh_def=lambda: {"oauth_token": token(renew())})

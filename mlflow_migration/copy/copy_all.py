@@ -10,7 +10,7 @@ from typing import AbstractSet, Any, Callable, ContextManager, Dict, List, Mappi
 from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments
 from mlflow_migration.bulk.export_all import PROMPTS
 from mlflow_migration.bulk.export_evaluation_datasets import DATASETS, export_datasets_if_any
-from mlflow_migration.bulk.export_prompts import export_all_prompts
+from mlflow_migration.bulk.export_prompts import export_all_prompts, note_left_out_prompts
 from mlflow_migration.bulk.import_evaluation_datasets import import_datasets_if_any
 from mlflow_migration.bulk.import_prompts import import_prompts_if_any
 from mlflow_migration.bulk.kinds import export_kinds, import_kinds
