@@ -265,8 +265,10 @@ class OpenUnityCatalog(UnityCatalog):
         return _open_model(found) if found is not None else None
 
     def create_model(self, name: str, tags: Mapping[str, str], description: str) -> Json:
-        """Create a registered model; tags are refused, one by one, when they are set."""
+        """Create a registered model. Raises Refused if it is to have tags."""
         _check_name(name)
+        if tags:
+            raise _not_there("tags")
         catalog, schema, model = name.split(".")
         body = {"name": model, "catalog_name": catalog, "schema_name": schema, "comment": description}
         return self._rest.post_once(f"{OSS_API}/models", body, lambda: self.model(name), _open_model)
@@ -316,17 +318,21 @@ class OpenUnityCatalog(UnityCatalog):
         return _open_version(self._rest.get(_path(name, number)))
 
     def create_version(self, body: Json, find: Callable[[], Optional[Json]]) -> Json:
-        """Create a version, which has no files yet; see :meth:`UnityCatalog.create_version`."""
+        """Create a version, which has no files yet; see :meth:`UnityCatalog.create_version`.
+
+        :raises Refused: It is to have tags.
+        """
         catalog, schema, model = body["name"].split(".")
         tags = tag_dict(body.get("tags"))
+        if set(tags) - {VERSION_KEY, PLACEHOLDER}:
+            raise _not_there("tags")
         ours = urlencode({key: tags[key] for key in (VERSION_KEY, PLACEHOLDER) if key in tags}, quote_via=quote)
         own = {"model_name": model, "catalog_name": catalog, "schema_name": schema, "source": body["source"]}
         if ours:
             own["source"] = f"{body['source']}#{ours}"
         optional = {"run_id": body.get("run_id"), "comment": body.get("description")}
         own.update({key: value for key, value in optional.items() if value})
-        made = self._rest.post_once(f"{OSS_API}/models/versions", own, find, _open_version)
-        return made
+        return self._rest.post_once(f"{OSS_API}/models/versions", own, find, _open_version)
 
     def finalize(self, name: str, number: str) -> None:
         """Say that all files of a version are there."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import tempfile
-from typing import Any, BinaryIO, Dict, List, NamedTuple, Tuple, cast
+from typing import Any, Dict, List, NamedTuple, Tuple
 
 from mlflow_migration.client.errors import MlflowExportImportException, describe
 from mlflow_migration.client.unity_catalog import READY, UnityCatalog
@@ -20,7 +21,6 @@ Json = Dict[str, Any]
 _BY_ID = re.compile(r"(runs|models):/+([^/]+)/?(.*)\Z")
 _MLMODEL = "MLmodel"
 _MLMODEL_MOST = 16 * 1024 * 1024
-_IN_MEMORY = 8 * 1024 * 1024
 
 
 class NoSignature(MlflowExportImportException):
@@ -98,17 +98,12 @@ class CatalogFiles:
         return problems
 
     def _send(self, source: Store, file: File, target: Store, path: str) -> None:
-        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as kept:
-            size = 0
-            with source.read(file.path) as blocks:
+        with tempfile.TemporaryDirectory(prefix="mlflow-migration-") as folder:
+            kept = os.path.join(folder, "file")  # a store may want to read it more than once
+            with open(kept, "wb") as out, source.read(file.path) as blocks:
                 for block in blocks:
-                    size += kept.write(block)
-
-            def opened() -> BinaryIO:
-                kept.seek(0)
-                return cast(BinaryIO, _Unclosed(kept))
-
-            target.write(path, opened, size)
+                    out.write(block)
+            target.write(path, lambda: open(kept, "rb"), os.path.getsize(kept))
 
     def _find(self, place: Source) -> _Found:
         store, folder = self._store(place)
@@ -128,25 +123,6 @@ class CatalogFiles:
         if match[1] == "runs":
             return run_store(tracking, owner, tracking.run(owner)["info"]["artifact_uri"]), path
         return logged_model_store(tracking, owner, tracking.logged_model(owner)["info"]["artifact_uri"]), path
-
-
-class _Unclosed:
-    """A file that a store may open and close again and again."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def __enter__(self) -> "_Unclosed":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        return
-
-    def read(self, size: int = -1) -> bytes:
-        return bytes(self._file.read(size))
-
-    def close(self) -> None:
-        return
 
 
 def _signature(content: bytes) -> List[str]:
