@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -31,7 +32,7 @@ from mlflow_migration.client.gate import Gate
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Params = Union[Mapping[str, Any], Sequence[Tuple[str, Any]]]
+Params = Union[str, Mapping[str, Any], Sequence[Tuple[str, Any]]]
 
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 # what a load balancer answers while there is no server behind it
@@ -80,6 +81,15 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
 
+class _AsGiven(AuthBase):
+    """Leaves out a content type that is empty: what was signed elsewhere may have none."""
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        if not r.headers.get("Content-Type"):
+            r.headers.pop("Content-Type", None)
+        return r
+
+
 class RestClient:
     """Sends requests to one tracking server. It may be used by many threads at once.
 
@@ -111,6 +121,21 @@ class RestClient:
         self.requests_sent = 0
         self._answered = False
         self._missing: Dict[str, bool] = {}
+        self._workers = workers
+        self._others: Dict[str, RestClient] = {}
+
+    def without_credentials(self, url: str) -> RestClient:
+        """Return a client of another host that stops with this one, and takes nothing of its credentials along.
+
+        :param url: ``scheme://host[:port]``.
+        """
+        with self._lock:
+            if url not in self._others:
+                agent = {"User-Agent": self.connection.headers.get("User-Agent", "")}
+                other = RestClient(Connection(url, agent, _AsGiven(), True, None, url), self._workers)
+                other._closed = self._closed
+                self._others[url] = other
+            return self._others[url]
 
     def close(self) -> None:
         """End all pauses before repeated requests: the requests that wait raise Stopped."""
@@ -185,17 +210,27 @@ class RestClient:
 
     @contextmanager
     def stream(
-        self, path: str, params: Optional[Params] = None, timeout: Optional[float] = None
+        self,
+        path: str,
+        params: Optional[Params] = None,
+        timeout: Optional[float] = None,
+        *,
+        headers: Optional[Mapping[str, str]] = None,
+        start: int = 0,
     ) -> Iterator[Iterator[bytes]]:
         """GET a body as a stream of blocks.
 
+        :param headers: Further headers.
+        :param start: The first byte that is wanted.
         :return: A context manager giving the blocks; a body shorter than announced raises Unavailable.
         :raises Refused: The server answered 4xx.
         :raises Unavailable: It did not answer, or the connection broke while the body was read.
         """
-        response = self.request("GET", path, params=params, stream=True, timeout=timeout)
+        sent = {**(headers or {}), **({"Range": f"bytes={start}-"} if start else {})}
+        response = self.request("GET", path, params=params, headers=sent, stream=True, timeout=timeout)
         try:
-            yield self._blocks(response, path)
+            blocks = self._blocks(response, path)
+            yield blocks if response.status_code == 206 or not start else _without(blocks, start)
         finally:
             response.close()
 
@@ -231,7 +266,7 @@ class RestClient:
 
         :param method: HTTP method.
         :param path: Path of the endpoint, starting with ``/``; already percent-encoded.
-        :param params: Query parameters.
+        :param params: Query parameters; a text is the query itself.
         :param body: JSON document to send; ``bytes`` are sent as they are.
         :param headers: Further headers.
         :param open_body: Opens the file to send instead of a JSON document.
@@ -246,7 +281,7 @@ class RestClient:
         """
         url = self.url + path
         if params:
-            url += "?" + urlencode(params, doseq=True, quote_via=quote)
+            url += "?" + (params if isinstance(params, str) else urlencode(params, doseq=True, quote_via=quote))
         sent = body if isinstance(body, bytes) else None if body is None else json_codec.dumps(body)
         gate = self._reads if read or method == "GET" else self._writes
         attempt = 0
@@ -346,6 +381,10 @@ class RestClient:
                 raise Gone(f"{self.connection.uri} can't be reached: {reason}: {hint}") from ex
         return Unavailable(f"{what}: no reply from {self.connection.uri}: {reason}", reason=reason)
 
+    def pause(self, error: Unavailable) -> None:
+        """Wait as long as a refused request asks to. Raises Stopped when the client is closed meanwhile."""
+        self._wait(1, error)
+
     def _wait(self, attempt: int, error: Unavailable) -> None:
         if self._closed.wait(self._pause(attempt, error.kwargs.get("retry_after"))):
             raise Stopped("interrupted")
@@ -412,6 +451,14 @@ class RestClient:
     def lacks(self, route: str) -> bool:
         """Tell whether :meth:`optional` has found that the server has no such route."""
         return self._missing.get(route, False)
+
+
+def _without(blocks: Iterator[bytes], number: int) -> Iterator[bytes]:
+    """Yield blocks without their first bytes, where a server does not know ranges."""
+    for block in blocks:
+        if number < len(block):
+            yield block[number:]
+        number = max(0, number - len(block))
 
 
 def paged(fetch: Callable[[Optional[str]], Dict[str, Any]], field: str) -> Iterator[List[Any]]:

@@ -43,6 +43,7 @@ LOG_INPUTS = 1_000  # datasets of one log-inputs request
 _CHUNK = 10_000  # points handed on at a time
 _SLOW = 900.0  # seconds: a server that gives histories only whole may work long on millions of points
 _RUNS_PAGE = 500
+_DATABRICKS_MODELS_PAGE = 50  # logged models; a workspace refuses more
 _RACES = 5
 _BREAKS = 5  # attempts to read a reply that breaks off
 # what SQLite, PostgreSQL, MySQL and SQL Server say when two requests make the same row
@@ -67,6 +68,8 @@ class Tracking:
         """The workspace of the server that everything is about; empty if none is named."""
         self.identity = rest.url
         """What names the server, and a workspace other than the default one, in files that outlive a command."""
+        self.is_databricks = rest.connection.is_databricks
+        """Whether it is a Databricks workspace: those lack some routes, and may answer a page there instead of 404."""
         if self.workspace not in ("", DEFAULT_WORKSPACE):
             self.identity = f"{self.identity}#{self.workspace}"
         self._in_files: Optional[bool] = None
@@ -102,6 +105,8 @@ class Tracking:
 
     def version(self) -> str:
         """Return the server's MLflow version, empty if it does not tell."""
+        if self.is_databricks:
+            return ""
         try:
             return self.rest.request("GET", "/version", retries=1).text.strip()[:40]
         except Refused:
@@ -112,6 +117,8 @@ class Tracking:
 
         :raises NotFound: It does; without an error code, as where it had no such routes.
         """
+        if self._in_files is None and self.is_databricks:
+            self._in_files = False
         if self._in_files is None:
             try:
                 info = self.rest.get(f"{API_3}/server-info")
@@ -128,6 +135,8 @@ class Tracking:
 
     def has_workspaces(self) -> bool:
         """Tell whether the server keeps workspaces apart (``mlflow server --enable-workspaces``)."""
+        if self.is_databricks:
+            return False
         try:
             return bool(self.rest.get(f"{API_3}/server-info").get("workspaces_enabled"))
         except NotFound:
@@ -155,6 +164,8 @@ class Tracking:
 
     def has_basic_auth(self) -> bool:
         """Tell whether the server checks users (MLflow's basic-auth app), which shows a user only what he may read."""
+        if self.is_databricks:
+            return False
         try:
             self.rest.get(f"{API}/users/get", {"username": ""})
         except NotFound as ex:
@@ -375,6 +386,8 @@ class Tracking:
         def call() -> List[Json]:
             return list(self.rest.get(f"{AJAX}/metrics/get-history-bulk", params, timeout=_SLOW).get("metrics") or [])
 
+        if self.is_databricks:
+            return None
         try:
             return self.rest.optional("get-history-bulk", call)
         except Unauthorized:
@@ -426,7 +439,8 @@ class Tracking:
         """Yield pages of active logged models with params, tags and metrics; nothing on servers before MLflow 3."""
 
         def fetch(token: Optional[str]) -> Json:
-            body: Json = {"experiment_ids": list(experiment_ids), "max_results": 500}
+            most = _DATABRICKS_MODELS_PAGE if self.is_databricks else 500
+            body: Json = {"experiment_ids": list(experiment_ids), "max_results": most}
             if where:
                 body["filter"] = where
             if token:
@@ -439,7 +453,10 @@ class Tracking:
     def knows_logged_models(self) -> bool:
         """Tell whether the server can hold logged models, as those of MLflow 3 can."""
         if not self.rest.lacks("logged-models"):
-            next(self.search_logged_models(["0"]), None)
+            try:
+                next(self.search_logged_models(["0"]), None)
+            except NotFound:
+                return True  # the route is there; a Databricks workspace has no experiment 0
         return not self.rest.lacks("logged-models")
 
     def has_logged_models(self) -> bool:

@@ -1,8 +1,9 @@
 """Where artifacts lie on both sides of a move: one directory of a root is listed, one file read or written.
 
 A root URI decides the way: ``mlflow-artifacts:`` goes through the tracking server's proxy, a path of this machine
-through the file system, anything else (``s3://``, ``gs://``, ``dbfs:`` ...) through MLflow's own artifact repositories
-with the credentials these take; where only the server can reach such a store, the server is asked for each file.
+through the file system, the roots of a Databricks workspace through its routes, anything else (``s3://``, ``gs://``,
+``dbfs:`` ...) through MLflow's own artifact repositories with the credentials these take; where only the server can
+reach such a store, the server is asked for each file.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Union
 from urllib.parse import unquote, urlparse, urlsplit, urlunparse
 
+from mlflow_migration.client.databricks_artifacts import DbfsFiles, SignedFiles, owner_of
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, Refused
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.traces import Traces
@@ -212,6 +214,22 @@ class ServerReadStore(Store):
 
     def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
         raise Refused("this artifact store can't be written to from here", http_status_code=400)
+
+
+class WorkspaceStore(Store):
+    """Artifacts that a Databricks workspace gives and takes."""
+
+    def __init__(self, files: Union[SignedFiles, DbfsFiles]) -> None:
+        self._files = files
+
+    def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
+        return _named(self._files.entries(path))
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        return self._files.read(path)
+
+    def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
+        self._files.write(path, open_body, size)
 
 
 class FallbackStore(Store):
@@ -419,7 +437,24 @@ def proxied_root(tracking: Tracking, uri: str) -> Optional[str]:
     return unquote(parts.path).strip("/") if "%" in parts.path else parts.path.strip("/")
 
 
+def _workspace_store(tracking: Tracking, uri: str) -> Optional[Store]:
+    """Return the store of a root that a Databricks workspace keeps, None if it is another one.
+
+    Models of its registry, and what it keeps of traces, are not among them.
+    """
+    parts = urlsplit(uri)
+    if not tracking.is_databricks or parts.scheme != "dbfs" or parts.netloc not in ("", "databricks"):
+        return None
+    owner = owner_of(uri)
+    if owner is not None:
+        return WorkspaceStore(SignedFiles(tracking, owner))
+    return None if parts.path.startswith("/databricks/") else WorkspaceStore(DbfsFiles(tracking.rest, uri))
+
+
 def _store(tracking: Tracking, uri: str, server: Store) -> Store:
+    kept = _workspace_store(tracking, uri)
+    if kept is not None:
+        return kept
     root = proxied_root(tracking, uri)
     if root is not None:
         return ProxiedStore(tracking, root, server)

@@ -9,6 +9,7 @@ from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common import log
+from mlflow_migration.common.databricks_tags import NOTE
 from mlflow_migration.common.ledger import Ledger
 
 _log = log.getLogger(__name__)
@@ -24,6 +25,8 @@ def check_rights(tracking: Tracking, ledger: Ledger, require_admin: bool, action
     :raises BadInput: ``require_admin`` is given and it is not known that the credentials see everything.
     """
     ledger.server(action, tracking.uri)
+    if tracking.is_databricks and action == "write":
+        ledger.note(NOTE)
     _tell(_problem(tracking, action), ledger, require_admin)
 
 

@@ -7,6 +7,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client.errors import BadInput, Refused, describe
 from mlflow_migration.client.tracking import Tracking, tag_dict
+from mlflow_migration.common.databricks_tags import EXPERIMENT_TAGS, as_taken, without_own
+from mlflow_migration.common.destination import check_experiment_name, make_parent_directory
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
@@ -46,6 +48,7 @@ class ExperimentImporter:
         self._instead: Dict[str, str] = {}
         self._unsettled = False
         self._home = self._origin = False
+        check_experiment_name(tracking, name)
         self._there = tracking.experiment_by_name(name)
         self._existed = self._there is not None
         self._active = self._there is None or self._there.get("lifecycle_stage") != "deleted"
@@ -154,6 +157,14 @@ class ExperimentImporter:
     # -- the experiment itself ----------------------------------------------------------------------------------
 
     def _wanted_tags(self, source: Json) -> Dict[str, str]:
+        tags = self._copied_tags(source)
+        if not self._tracking.is_databricks:
+            return tags
+        if (source.get("tags") or {}).get("mlflow.experimentType") == "NOTEBOOK" and not self._home:
+            self._job.ledger.note(f"The experiment '{self._name}' was that of a notebook; its copy is one of its own.")
+        return (without_own if self._home or self._origin else as_taken)(tags, EXPERIMENT_TAGS)
+
+    def _copied_tags(self, source: Json) -> Dict[str, str]:
         tags = dict(source.get("tags") or {})
         self._home = self._is_here(source)
         if self._home:
@@ -188,6 +199,7 @@ class ExperimentImporter:
         return self._models.known(object_id) if found is None else found
 
     def _create(self, tags: Mapping[str, str]) -> None:
+        make_parent_directory(self._tracking, self._name)
         try:
             experiment_id = self._tracking.create_experiment(self._name, tags)
         except Refused as ex:
@@ -249,6 +261,8 @@ class ExperimentImporter:
             base = {**{name: value for name, value in wanted.items() if name not in self._refused}, **self._instead}
             return self._lacking or "copied", "; ".join(self._refused.values()) or None, base
         own = tag_dict(self._there.get("tags"))
+        if self._tracking.is_databricks:
+            own = without_own(own, EXPERIMENT_TAGS)
         seen = without_source_tags(own) if self._origin else own
         there = {"tag:" + key: short(value) for key, value in seen.items()}
         entry = self._found()

@@ -12,6 +12,7 @@ from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable, describe
 from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
 from mlflow_migration.common.artifact_stores import Presence, Store, run_store
+from mlflow_migration.common.databricks_tags import RUN_TAGS, SOURCE_TAGS_OF_RUNS, USER_ID, as_taken, without_own
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original, other_fix
 from mlflow_migration.common.job import Job
@@ -380,11 +381,14 @@ class RunImporter:
         return True
 
     def _leave_out(self, there: State, wanted: State) -> None:
-        """Make equal what says nothing: the name that the server has made up, the stage that is set at the end."""
+        """Make equal what says nothing: what the server has made up, and the stage that is set at the end."""
         if "name" not in wanted:
             there.pop("name", None)
         if self.any_stage and "lifecycle" in wanted:
             there["lifecycle"] = wanted["lifecycle"]
+        if self._tracking.is_databricks:
+            for key in RUN_TAGS:
+                there.pop("tag:" + key, None)
 
     def _listed(self, info: Json, expected: bool) -> Dict[str, int]:
         if not expected and not self._presence.may_have(info):
@@ -424,10 +428,9 @@ class RunImporter:
         """Return the tags that the destination should have, with the source's ids."""
         doc = run.doc
         tags = {key: value for key, value in doc["tags"].items() if key not in (RUN_KEY, "mlflow.runName")}
-        if run.own:
-            return tags
-        if run.origin:
-            return without_source_tags(tags)
+        if run.own or run.origin:
+            tags = without_own(tags, RUN_TAGS) if self._tracking.is_databricks else tags
+            return tags if run.own else without_source_tags(tags)
         if self._settings.skip_artifacts:
             tags = {**mk_source_uri_tag(doc["info"].get("artifact_uri") or ""), **tags}
         if SOURCE_TAGS in run.options:
@@ -436,11 +439,16 @@ class RunImporter:
             tags.update(mk_source_tags(kept, ExportTags.PREFIX_RUN_INFO))
         if self._settings.use_src_user_id and doc["info"].get("user_id"):
             tags["mlflow.user"] = doc["info"]["user_id"]
+        if self._tracking.is_databricks:
+            tags = as_taken(tags, RUN_TAGS)
+            tags.update({USER_ID: doc["info"]["user_id"]} if doc["info"].get("user_id") else {})
         return tags
 
     def _keep_source_tags(self, run: _Run, there: bytes) -> None:
         """Go on with the source tags that a copy has, although no id map says who asked for them."""
         tags = tag_dict((_unpacked(there).get("data") or {}).get("tags"))
+        if self._tracking.is_databricks:
+            tags = without_own(tags, SOURCE_TAGS_OF_RUNS)
         if has_source_tags(tags, run.doc["tags"], RUN_KEY):
             run.options = sorted({*run.options, SOURCE_TAGS})
             run.tags = self._tags(run)
@@ -488,7 +496,7 @@ class RunImporter:
     def _note_relatives(self, dst_id: str, tags: Mapping[str, str]) -> None:
         with self._lock:
             for key in RELATIVES:
-                if tags.get(key):
+                if tags.get(key) and not (self._tracking.is_databricks and key in RUN_TAGS):
                     self._relatives.setdefault((key, tags[key]), set()).add(dst_id)
 
     # -- the comparison and what follows ------------------------------------------------------------------------

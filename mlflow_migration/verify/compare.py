@@ -17,6 +17,7 @@ from mlflow_migration.verify.objects import (
     PARENT,
     ROOT,
     RUN,
+    RUN_SET_BY_DATABRICKS,
     Fields,
     Files,
     PointSum,
@@ -81,6 +82,22 @@ class Comparison:
         report.compared(self.src, self.dst.id, self.differences, self.errors)
 
 
+def as_kept(pair: Comparison, src: Fields, dst: Fields, set_by_it: Sequence[str]) -> None:
+    """Put what a copy keeps of the source in the place of what a Databricks workspace sets itself.
+
+    :param src: Fields of the source.
+    :param dst: Fields of the copy; changed in place.
+    :param set_by_it: The fields that the workspace sets.
+    """
+    if pair.dst.kept is None:
+        return
+    for name in set_by_it:
+        if name in pair.dst.kept:
+            dst[name] = pair.dst.kept[name]
+        elif name not in src:
+            dst.pop(name, None)
+
+
 class Comparer:
     """Compares objects of one verification.
 
@@ -107,9 +124,10 @@ class Comparer:
                 del src[name], dst[name]
         if self._how.use_src_user_id and src.get("user_id"):
             src["tag:mlflow.user"] = src["user_id"]
+        as_kept(pair, src, dst, RUN_SET_BY_DATABRICKS)
         for key in (PARENT, ROOT, HISTORY):
             tag = f"tag:{key}"
-            if tag in src and tag in dst:
+            if tag in src and tag in dst and tag not in (pair.dst.kept or ()):
                 same = self._links.same_text(src[tag], dst[tag], pair.scope)
                 dst[tag] = src[tag] if same else _other(dst[tag], src[tag])
         src.update(self._model_links(pair.src.models))

@@ -6,9 +6,9 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from mlflow_migration.client.tracking import RUN_KEY
 from mlflow_migration.common.job import Job
-from mlflow_migration.verify.compare import Comparer, Comparison, How, guarded
+from mlflow_migration.verify.compare import Comparer, Comparison, How, as_kept, guarded
 from mlflow_migration.verify.links import Links
-from mlflow_migration.verify.objects import EXPERIMENT, LOGGED_MODEL, RUN, Thing
+from mlflow_migration.verify.objects import EXPERIMENT, EXPERIMENT_SET_BY_DATABRICKS, LOGGED_MODEL, RUN, Thing
 from mlflow_migration.verify.report import Report
 from mlflow_migration.verify.server_side import GROUP, ServerSide
 
@@ -55,7 +55,9 @@ class ExperimentVerifier:
         if self._how.depth == "counts":
             pair.fields(*({"lifecycle_stage": side.fields["lifecycle_stage"]} for side in (src, dst)))
         else:
-            pair.fields(src.fields, dst.fields)
+            there = dict(dst.fields)
+            as_kept(pair, src.fields, there, EXPERIMENT_SET_BY_DATABRICKS)
+            pair.fields(src.fields, there)
         pair.record(self._report)
         self._job.progress.add_total(len(self._links.there(RUN, dst.id)))
         matched: Set[str] = set()

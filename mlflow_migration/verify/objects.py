@@ -26,6 +26,11 @@ OWN_TAGS = ("mlflow_exim.", "mlflow_exim_")
 """Beginnings of the keys of tags that only say where a copy came from; Unity Catalog takes no dots."""
 
 PARENT, ROOT, HISTORY = "mlflow.parentRunId", "mlflow.rootRunId", "mlflow.log-model.history"
+_OF_NOTEBOOK = ("tag:mlflow.experiment.sourceType", "tag:mlflow.experiment.sourceId")
+RUN_SET_BY_DATABRICKS = ("user_id", "tag:mlflow.user", f"tag:{ROOT}", f"tag:{HISTORY}", *_OF_NOTEBOOK)
+EXPERIMENT_SET_BY_DATABRICKS = (
+    "tag:mlflow.ownerId", "tag:mlflow.ownerEmail", "tag:mlflow.experimentType", *_OF_NOTEBOOK
+)  # fmt: skip
 _SET_BY_SERVER = frozenset({"mlflow.runName", "mlflow.modelVersions"})
 _LARGEST = 1.7976931348623157e308
 _POINT = struct.Struct("<dqq")
@@ -79,6 +84,7 @@ class Thing:
     :param files: Its artifacts; None if it can have none.
     :param versions: Those of a registered model.
     :param place: Where a directory has it.
+    :param kept: In a Databricks workspace: fields that it has made its own, as they were at the source.
     :param error: Why it can't be read.
     """
 
@@ -95,6 +101,7 @@ class Thing:
     files: Optional[Files] = None
     versions: List["Thing"] = field(default_factory=list)
     place: Any = None
+    kept: Optional[Fields] = None
     error: Optional[Exception] = None
 
 
@@ -157,6 +164,22 @@ def run_fields(doc: Mapping[str, Any]) -> Fields:
         name = f"input:{dataset.pop('name', '')}:{dataset.pop('digest', '')}"
         fields[name] = {"tags": tag_dict(item.get("tags")), **dataset}
     return fields
+
+
+def kept_fields(tags: Mapping[str, str], set_by_it: Iterable[str]) -> Fields:
+    """Return what a copy in a Databricks workspace keeps of the fields that the workspace sets itself.
+
+    :param tags: Tags of the copy.
+    :param set_by_it: The fields.
+    """
+    kept: Fields = {}
+    for name in set_by_it:
+        key = name.replace("tag:mlflow.", f"{OWN_TAGS}mlflow_tag.")
+        if name == "user_id":
+            key = f"{OWN_TAGS}run_info.user_id"
+        if key in tags:
+            kept[name] = tags[key]
+    return kept
 
 
 def run_links(doc: Mapping[str, Any]) -> Dict[Tuple[str, str], int]:

@@ -26,16 +26,19 @@ from mlflow_migration.verify.kinds import Spec, read_server
 from mlflow_migration.verify.links import KEYS
 from mlflow_migration.verify.objects import (
     EXPERIMENT,
+    EXPERIMENT_SET_BY_DATABRICKS,
     LOGGED_MODEL,
     PROMPT,
     PROMPT_VERSION,
     RUN,
+    RUN_SET_BY_DATABRICKS,
     TRACE,
     VERSION,
     Files,
     PointSum,
     Thing,
     experiment_fields,
+    kept_fields,
     logged_model_fields,
     model_metrics,
     registered_fields,
@@ -84,19 +87,26 @@ class ServerSide:
     def experiments(self) -> Iterator[Thing]:
         """Yield all experiments, deleted ones too."""
         for page in self.tracking.search_experiments():
-            yield from map(_experiment, page)
+            yield from map(self._experiment, page)
 
     def experiment_by_id(self, experiment_id: str) -> Optional[Thing]:
         """Return an experiment, None if there is none."""
         try:
-            return _experiment(self.tracking.experiment(experiment_id))
+            return self._experiment(self.tracking.experiment(experiment_id))
         except NotFound:
             return None
 
     def experiment_by_name(self, name: str) -> Optional[Thing]:
         """Return an experiment, None if there is none."""
         found = self.tracking.experiment_by_name(name)
-        return None if found is None else _experiment(found)
+        return None if found is None else self._experiment(found)
+
+    def _experiment(self, doc: Json) -> Thing:
+        tags = tag_dict(doc.get("tags"))
+        fields = experiment_fields({**doc, "tags": tags})
+        deleted = doc.get("lifecycle_stage") == "deleted"
+        kept = kept_fields(tags, EXPERIMENT_SET_BY_DATABRICKS) if self.tracking.is_databricks else None
+        return Thing(EXPERIMENT, str(doc["experiment_id"]), doc["name"], fields, deleted=deleted, kept=kept)
 
     def runs(self, experiment: Thing) -> Iterator[List[Thing]]:
         """Yield the runs of an experiment, deleted ones too, some at a time."""
@@ -153,6 +163,7 @@ class ServerSide:
             info.get("lifecycle_stage") == "deleted",
             run_links(doc),
             keys=sorted(latest),
+            kept=kept_fields(tags, RUN_SET_BY_DATABRICKS) if self.tracking.is_databricks else None,
             files=StoreFiles(store, self._executor, uri, may_have=lambda: presence.may_have(info)),
         )
 
@@ -319,12 +330,6 @@ class ServerSide:
             root = self.tracking.logged_model(owner)["info"]["artifact_uri"]
             return StoreFiles(logged_model_store(self.tracking, owner, root), self._executor, root, path)
         return StoreFiles(version_store(self.tracking, self.registry, name, number, uri), self._executor, uri)
-
-
-def _experiment(doc: Json) -> Thing:
-    fields = experiment_fields({**doc, "tags": tag_dict(doc.get("tags"))})
-    deleted = doc.get("lifecycle_stage") == "deleted"
-    return Thing(EXPERIMENT, str(doc["experiment_id"]), doc["name"], fields, deleted=deleted)
 
 
 def _version(kind: str, doc: Json) -> Thing:
