@@ -7,7 +7,7 @@ It keeps the files of each version itself, has names of three parts and no stage
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from mlflow_migration.client.errors import BadInput, NotFound, Refused
@@ -208,10 +208,6 @@ class UnityCatalog(Registry):
         """Return where the files of a version are. Raises NotFound."""
         params = {"name": name, "version": number}
         return str(self._rest.get(f"{API}/model-versions/get-download-uri", params).get("artifact_uri") or "")
-
-    def version_file(self, name: str, number: str, path: str) -> ContextManager[Iterator[bytes]]:
-        """Refuse: files are read from where they lie, with :meth:`credentials`. Raises Refused."""
-        raise Refused(f"{self.uri} gives no files itself", http_status_code=400)
 
     def credentials(self, name: str, number: str, writes: bool) -> Json:
         """Return temporary credentials for the files of a version, as MLflow's ``TemporaryCredentials`` has them."""

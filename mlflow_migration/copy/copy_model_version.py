@@ -44,8 +44,12 @@ class _SameSource:
         name, number = version["name"], version["version"]
         if not self._to.keeps_files:
             return Source(f"models:/{name}/{number}", version["run_id"] or None)
-        store = version_store(self._frm.tracking, self._frm, name, number, self._frm.artifact_uri(name, number))
-        return Source(version["source"], version["run_id"] or None, store=store)
+        source, store = version["source"], None
+        if self._frm.keeps_files:
+            store = version_store(self._frm.tracking, self._frm, name, number, self._frm.artifact_uri(name, number))
+        elif not source.startswith(("runs:", "models:")):
+            store = version_store(self._frm.tracking, self._frm, name, number, source)
+        return Source(source, version["run_id"] or None, store=store)
 
     def holds(self, version: Json) -> bool:
         return False
