@@ -152,7 +152,8 @@ def _azure(uri: str, credentials: Json, renew: Callable[[], Json]) -> Any:
     from mlflow.store.artifact.azure_data_lake_artifact_repo import AzureDataLakeArtifactRepository
 
     def credential(found: Json) -> Any:
-        return import_module("azure.core.credentials").AzureSasCredential(found["azure_user_delegation_sas"]["sas_token"])
+        sas = found["azure_user_delegation_sas"]["sas_token"]
+        return import_module("azure.core.credentials").AzureSasCredential(sas)
 
     return AzureDataLakeArtifactRepository(
         uri, credential=credential(credentials), credential_refresh_def=lambda: {"credential": credential(renew())}

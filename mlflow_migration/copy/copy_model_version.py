@@ -146,7 +146,7 @@ def _with_servers(options: Mapping[str, Any]) -> Dict[str, Any]:
     facts = dict(options)
     for side in ("src", "dst"):
         registry = facts.get(f"{side}_registry_uri")
-        if registry and not facts.get(f"{side}_mlflow_uri"):
+        if registry and not registry.startswith("uc:") and not facts.get(f"{side}_mlflow_uri"):
             # the registry of Unity Catalog belongs to a workspace
             facts[f"{side}_mlflow_uri"] = registry.replace("databricks-uc", "databricks", 1)
     return facts

@@ -21,7 +21,7 @@ TOKEN = "token-of-the-catalog"
 _BAD_KEY = re.compile(r"[.,\-=/:]")
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An error reply."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -63,11 +63,11 @@ class Catalog:
 
     def new_model(self, name: str, description: str, tags: List[Json]) -> Json:
         if name.count(".") != 2:
-            raise Refusal(400, "INVALID_PARAMETER_VALUE", "specify all three levels")
+            raise RefusalError(400, "INVALID_PARAMETER_VALUE", "specify all three levels")
         if name.rpartition(".")[0] not in self.schemas:
-            raise Refusal(404, "NOT_FOUND", f"Schema '{name.rpartition('.')[0]}' does not exist.")
+            raise RefusalError(404, "NOT_FOUND", f"Schema '{name.rpartition('.')[0]}' does not exist.")
         if name in self.models:
-            raise Refusal(409, "RESOURCE_ALREADY_EXISTS", f"'{name}' already exists")
+            raise RefusalError(409, "RESOURCE_ALREADY_EXISTS", f"'{name}' already exists")
         for tag in tags:
             self.check_key(tag["key"])
         now = next(self._clock)
@@ -77,12 +77,12 @@ class Catalog:
 
     def the_model(self, name: str) -> Json:
         if name not in self.models:
-            raise Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"Registered model '{name}' does not exist.")
+            raise RefusalError(404, "RESOURCE_DOES_NOT_EXIST", f"Registered model '{name}' does not exist.")
         return self.models[name]
 
     def the_version(self, name: str, number: Any) -> Json:
         if (name, str(number)) not in self.versions:
-            raise Refusal(404, "RESOURCE_DOES_NOT_EXIST", f"'{name}' has no version {number}.")
+            raise RefusalError(404, "RESOURCE_DOES_NOT_EXIST", f"'{name}' has no version {number}.")
         return self.versions[name, str(number)]
 
     def new_version(self, name: str, storage: Callable[[str], str], fields: Json) -> Json:
@@ -100,7 +100,7 @@ class Catalog:
 
     def check_key(self, key: str) -> None:
         if _BAD_KEY.search(key):
-            raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Tag key '{key}' contains a character that is not allowed.")
+            raise RefusalError(400, "INVALID_PARAMETER_VALUE", f"Tag key '{key}' contains a character that is not allowed.")
 
     def of(self, name: str) -> List[Json]:
         return [version for (model, _), version in self.versions.items() if model == name]
@@ -108,7 +108,7 @@ class Catalog:
     def drop_model(self, name: str, force: bool) -> None:
         self.the_model(name)
         if self.of(name) and not force:
-            raise Refusal(400, "BAD_REQUEST", f"'{name}' is not empty.")
+            raise RefusalError(400, "BAD_REQUEST", f"'{name}' is not empty.")
         for version in self.of(name):
             del self.versions[name, version["version"]]
         del self.models[name]
@@ -141,31 +141,31 @@ class _Handler(BaseHTTPRequestHandler):
                     arguments = dict(parse_qsl(query))
                     arguments.update(json.loads(body) if body else {})
                     reply = json.dumps(self._answer(unquote(path), arguments, token)).encode()
-        except Refusal as ex:
+        except RefusalError as ex:
             status, reply = ex.status, json.dumps({"error_code": ex.code, "message": str(ex)}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(reply)))
         self.end_headers()
         self.wfile.write(reply)
 
-    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _do
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _do  # noqa: N815 -- names that http.server wants
 
     def _store(self, path: str, body: bytes, token: Optional[str]) -> bytes:
         if token:
-            raise Refusal(400, "InvalidArgument", "Only one auth mechanism allowed")
+            raise RefusalError(400, "InvalidArgument", "Only one auth mechanism allowed")
         if self.command == "PUT":
             if self.owner.fail_uploads:
                 self.owner.fail_uploads -= 1
-                raise Refusal(400, "Bad", "told to fail")
+                raise RefusalError(400, "Bad", "told to fail")
             self.owner.files[path] = body
             return b""
         if path not in self.owner.files:
-            raise Refusal(404, "NoSuchKey", path)
+            raise RefusalError(404, "NoSuchKey", path)
         return self.owner.files[path]
 
     def _answer(self, path: str, given: Json, token: Optional[str]) -> Any:
         if token != f"Bearer {TOKEN}":
-            raise Refusal(401, "UNAUTHENTICATED", "no credentials")
+            raise RefusalError(401, "UNAUTHENTICATED", "no credentials")
         for start, answer in (
             ("/api/2.0/mlflow/unity-catalog/", self._databricks),
             ("/api/2.0/fs/", self._filesystem),
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             if path.startswith(start):
                 return answer(f"{self.command} {path[len(start) :]}", given)
-        raise Refusal(404, "ENDPOINT_NOT_FOUND", f"No API found for '{self.command} {path}'")
+        raise RefusalError(404, "ENDPOINT_NOT_FOUND", f"No API found for '{self.command} {path}'")
 
     # ---- Databricks
 
@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
         if verb == "search":
             wanted = re.fullmatch(r"name='([^']+)'", given["filter"])
             if not wanted:
-                raise Refusal(400, "INVALID_PARAMETER_VALUE", f"Unsupported filter {given['filter']}")
+                raise RefusalError(400, "INVALID_PARAMETER_VALUE", f"Unsupported filter {given['filter']}")
             bare = ("tags", "storage_location")
             return {"model_versions": [{k: v for k, v in x.items() if k not in bare} for x in owner.of(wanted[1])]}
         if verb == "create":
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "finalize":
             owner.finalize(name, number)
         elif verb != "get":
-            raise Refusal(404, "ENDPOINT_NOT_FOUND", route)
+            raise RefusalError(404, "ENDPOINT_NOT_FOUND", route)
         aliases = [{"alias": a, "version": n} for a, n in owner.models[name]["aliases"].items() if n == number]
         return {"model_version": {**version, "aliases": aliases}}
 
@@ -237,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif verb == "DELETE alias":
             model["aliases"].pop(given["alias"], None)
         elif verb not in ("POST create", "GET get"):
-            raise Refusal(404, "ENDPOINT_NOT_FOUND", verb)
+            raise RefusalError(404, "ENDPOINT_NOT_FOUND", verb)
         aliases = [{"alias": alias, "version": number} for alias, number in model["aliases"].items()]
         return {"registered_model": {**{k: v for k, v in model.items() if k != "last"}, "aliases": aliases}}
 
@@ -247,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         folder = route.partition("directories")[2].rstrip("/") + "/"
         below = {path: len(content) for path, content in self.owner.files.items() if path.startswith(folder)}
         if not below:
-            raise Refusal(404, "NOT_FOUND", f"there is no directory {folder}")
+            raise RefusalError(404, "NOT_FOUND", f"there is no directory {folder}")
         dirs = {path[len(folder) :].split("/")[0] for path in below if "/" in path[len(folder) :]}
         found = [{"path": folder + name, "is_directory": True} for name in sorted(dirs)]
         found += [
