@@ -100,7 +100,7 @@ class Catalog:
 
     def check_key(self, key: str) -> None:
         if _BAD_KEY.search(key):
-            raise RefusalError(400, "INVALID_PARAMETER_VALUE", f"Tag key '{key}' contains a character that is not allowed.")
+            raise RefusalError(400, "INVALID_PARAMETER_VALUE", f"Tag key '{key}' has a character that is refused")
 
     def of(self, name: str) -> List[Json]:
         return [version for (model, _), version in self.versions.items() if model == name]
