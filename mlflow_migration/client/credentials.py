@@ -138,8 +138,6 @@ def connect(
     prefix, who = _SIDES[side]
     own_counts = bool(side) and (two_sided or _belongs(prefix, given))
     registry_side = side if two_sided else ""
-    if is_open_catalog(given):
-        return _open_catalog_connection(given, prefix if own_counts else "", who, two_sided=two_sided)
     if _scheme(given) in ("databricks", "databricks-uc"):
         from mlflow_migration.client import databricks_credentials
 
@@ -236,6 +234,26 @@ def without_userinfo(uri: str) -> str:
         # what looks like a port is the begin of a password
         rest = rest.rpartition("@")[2]
     return scheme + separator + rest
+
+
+def connect_catalog(uri: str, side: str = "", *, two_sided: bool = False) -> Connection:
+    """Find out how to reach an open-source Unity Catalog; MLflow's variable for its token is MLFLOW_UC_OSS_TOKEN.
+
+    With two sides the global variable goes only to the server of MLFLOW_REGISTRY_URI.
+
+    :param uri: ``uc:http://...``.
+    :param side: As for :func:`connect`.
+    :param two_sided: As for :func:`connect`.
+    :raises BadInput: The URI is malformed.
+    """
+    prefix, who = _SIDES[side]
+    url, user = _split(uri.partition(":")[2], who)
+    home = (os.environ.get("MLFLOW_REGISTRY_URI") or "").strip()
+    at_home = is_open_catalog(home) and _same_host(home.partition(":")[2], url)
+    names = [f"{prefix}UC_OSS_TOKEN"] * (two_sided and bool(side))
+    names += ["MLFLOW_UC_OSS_TOKEN"] * (at_home or not two_sided)
+    settings = _Settings(token=next(filter(None, map(os.environ.get, names)), None))
+    return _connection(url, settings.with_user(user) if user else settings, [], uri, None, who)
 
 
 def is_open_catalog(uri: str) -> bool:
@@ -395,22 +413,6 @@ def _in_workspace(connection: Connection, workspace: str, who: str) -> Connectio
 def _databricks_connection(login: Any, uri: str, registry_uri: Optional[str]) -> Connection:
     headers = {"User-Agent": USER_AGENT, **login.headers}
     return Connection(login.url, headers, login.auth, login.verify, None, uri, registry_uri, is_databricks=True)
-
-
-def _open_catalog_connection(uri: str, prefix: str, who: str, *, two_sided: bool) -> Connection:
-    """Return the connection of an open-source Unity Catalog; MLflow's variable for its token is MLFLOW_UC_OSS_TOKEN.
-
-    With two sides the global variable goes only to the server of MLFLOW_REGISTRY_URI.
-    """
-    url, user = _split(uri.partition(":")[2], who)
-    home = (os.environ.get("MLFLOW_REGISTRY_URI") or "").strip()
-    at_home = is_open_catalog(home) and _same_host(home.partition(":")[2], url)
-    names = ["MLFLOW_UC_OSS_TOKEN"] * (at_home or not two_sided)
-    if prefix:
-        names.insert(0, f"{prefix}UC_OSS_TOKEN")
-    token = next(filter(None, map(os.environ.get, names)), None)
-    settings = _Settings(token=token)
-    return _connection(url, settings.with_user(user) if user else settings, [], uri, None, who)
 
 
 def _authorization(settings: _Settings) -> Optional[str]:

@@ -8,8 +8,10 @@ from typing import Any, Iterator, Optional, Tuple
 
 from mlflow_migration.client.credentials import (
     connect,
+    connect_catalog,
     from_mlflow_client,
     is_client_of_server,
+    is_open_catalog,
     registry_uri_of,
     resolve_uri,
     without_userinfo,
@@ -154,7 +156,7 @@ def _open_catalog(
     """Give Unity Catalog: ``databricks-uc``, ``databricks-uc://PROFILE`` or ``uc:http://...``, as MLflow names it."""
     if uri.startswith(f"uc:{_CATALOG}"):
         uri = uri.partition(":")[2]
-    connection = connect(uri, side, two_sided=two_sided)
+    connection = (connect_catalog if is_open_catalog(uri) else connect)(uri, side, two_sided=two_sided)
     shown = without_userinfo(uri)
     if connection.url == tracking.rest.connection.url and connection.is_databricks:
         yield UnityCatalog(tracking, tracking, shown)
