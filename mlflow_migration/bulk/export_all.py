@@ -6,7 +6,7 @@ from typing import Any, List, Mapping, Optional, Union
 
 from mlflow_migration.bulk.experiments_exporter import Wanted, choose_experiments, export_experiments_of
 from mlflow_migration.bulk.export_evaluation_datasets import DATASETS, export_datasets_if_any
-from mlflow_migration.bulk.export_prompts import export_all_prompts
+from mlflow_migration.bulk.export_prompts import export_all_prompts, note_left_out_prompts
 from mlflow_migration.bulk.kinds import export_kinds
 from mlflow_migration.bulk.models_exporter import EXPERIMENTS, ModelsExporter, write_manifest
 from mlflow_migration.client.registry import NoPrompts, PromptRegistry, Registry
@@ -42,7 +42,7 @@ def export_server(
     try:
         prompts = PromptRegistry(registry)
     except NoPrompts:
-        pass  # a server that is too old for them has none
+        note_left_out_prompts(registry, job.ledger)
     else:
         job.ledger.phase("exporting prompts", whole=True)
         export_all_prompts(tracking, prompts, job, [ALL], directory.sub(PROMPTS))

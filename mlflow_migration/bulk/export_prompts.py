@@ -6,12 +6,13 @@ from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from mlflow_migration.bulk.summaries import not_done
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, describe
-from mlflow_migration.client.registry import PromptRegistry
+from mlflow_migration.client.registry import PromptRegistry, Registry
 from mlflow_migration.client.tracking import Tracking
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope, get_mlflow
 from mlflow_migration.common.job import Job
+from mlflow_migration.common.ledger import Ledger
 from mlflow_migration.common.object_files import read_prompts
 from mlflow_migration.common.one_server import Source, export_script, exporting
 from mlflow_migration.common.selection import choose_names, wanted_names
@@ -21,6 +22,12 @@ Json = Dict[str, Any]
 
 SCRIPT = "export_prompts.py"
 SUMMARY_FILE = "prompts_summary.json"
+
+
+def note_left_out_prompts(registry: Registry, ledger: Ledger) -> None:
+    """Say that prompts are left out, unless the server is only too old to have any."""
+    if registry.keeps_files:
+        ledger.note(f"{registry.uri} is Unity Catalog: what prompts it has are not exported.")
 
 
 def export_all_prompts(

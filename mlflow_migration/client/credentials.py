@@ -236,6 +236,31 @@ def without_userinfo(uri: str) -> str:
     return scheme + separator + rest
 
 
+def connect_catalog(uri: str, side: str = "", *, two_sided: bool = False) -> Connection:
+    """Find out how to reach an open-source Unity Catalog; MLflow's variable for its token is MLFLOW_UC_OSS_TOKEN.
+
+    With two sides the global variable goes only to the server of MLFLOW_REGISTRY_URI.
+
+    :param uri: ``uc:http://...``.
+    :param side: As for :func:`connect`.
+    :param two_sided: As for :func:`connect`.
+    :raises BadInput: The URI is malformed.
+    """
+    prefix, who = _SIDES[side]
+    url, user = _split(uri.partition(":")[2], who)
+    home = (os.environ.get("MLFLOW_REGISTRY_URI") or "").strip()
+    at_home = is_open_catalog(home) and _same_host(home.partition(":")[2], url)
+    names = [f"{prefix}UC_OSS_TOKEN"] * (two_sided and bool(side))
+    names += ["MLFLOW_UC_OSS_TOKEN"] * (at_home or not two_sided)
+    settings = _Settings(token=next(filter(None, map(os.environ.get, names)), None))
+    return _connection(url, settings.with_user(user) if user else settings, [], uri, None, who)
+
+
+def is_open_catalog(uri: str) -> bool:
+    """Tell whether a URI is that of an open-source Unity Catalog: ``uc:http://...``."""
+    return _scheme(uri) == "uc"
+
+
 # -- the URI --------------------------------------------------------------------------------------------------------
 
 

@@ -62,7 +62,7 @@ def is_placeholder(version: Mapping[str, Any]) -> bool:
 
 
 class NoPrompts(Incapable):
-    """A server is too old for prompts."""
+    """A server is too old for prompts, or keeps them where this package does not look."""
 
 
 def essential(tags: Mapping[str, str]) -> Dict[str, str]:
@@ -82,6 +82,9 @@ class Registry:
     :param tracking: The server that has the runs.
     """
 
+    keeps_files = False
+    """Whether it has the files of each version itself, in a place that only it gives access to."""
+
     _also = ""
 
     def __init__(self, server: Tracking, tracking: Tracking) -> None:
@@ -91,6 +94,10 @@ class Registry:
         self.is_apart = server is not tracking
         """Whether it knows nothing of the runs and logged models, as they are on another server."""
         self._rest = server.rest
+
+    def tag_key(self, key: str) -> str:
+        """Return the key with which a tag is kept."""
+        return key
 
     # -- registered models --------------------------------------------------------------------------------------
 
@@ -245,6 +252,8 @@ class PromptRegistry(Registry):
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(registry.server, registry.tracking)
+        if registry.keeps_files:
+            raise NoPrompts(f"{registry.uri} is Unity Catalog, whose prompts are not read or written.", "")
         version = self.server.version()
         match = re.match(r"(\d+)\.(\d+)", version)
         # no route of theirs could be asked for instead: it would take them for models

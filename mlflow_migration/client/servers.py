@@ -8,8 +8,10 @@ from typing import Any, Iterator, Optional, Tuple
 
 from mlflow_migration.client.credentials import (
     connect,
+    connect_catalog,
     from_mlflow_client,
     is_client_of_server,
+    is_open_catalog,
     registry_uri_of,
     resolve_uri,
     without_userinfo,
@@ -18,6 +20,9 @@ from mlflow_migration.client.errors import BadInput
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.rest_client import RestClient
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.client.unity_catalog import OpenUnityCatalog, UnityCatalog
+
+_CATALOG = "databricks-uc"
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +130,10 @@ def open_registry(
     given = uri or tracking.rest.connection.registry_uri
     if not given and tracking.is_private:
         given = registry_uri_of(side if two_sided else "", use_global=not two_sided)
+    if given and _is_catalog(given):
+        with _open_catalog(tracking, given, side, two_sided=two_sided, workers=workers) as catalog:
+            yield catalog
+        return
     if not given or without_userinfo(given).rstrip("/") == tracking.uri.rstrip("/"):
         yield Registry(tracking, tracking)
         return
@@ -134,6 +143,27 @@ def open_registry(
         if workspace and server.identity != tracking.identity:
             raise BadInput(f"The registry of a workspace must be on its server, but {server.uri} is another one.")
         yield Registry(tracking if server.identity == tracking.identity else server, tracking)
+
+
+def _is_catalog(uri: str) -> bool:
+    return uri.startswith((_CATALOG, "uc:"))
+
+
+@contextmanager
+def _open_catalog(
+    tracking: Tracking, uri: str, side: str, *, two_sided: bool, workers: int
+) -> Iterator[UnityCatalog]:
+    """Give Unity Catalog: ``databricks-uc``, ``databricks-uc://PROFILE`` or ``uc:http://...``, as MLflow names it."""
+    if uri.startswith(f"uc:{_CATALOG}"):
+        uri = uri.partition(":")[2]
+    connection = (connect_catalog if is_open_catalog(uri) else connect)(uri, side, two_sided=two_sided)
+    shown = without_userinfo(uri)
+    if connection.url == tracking.rest.connection.url and connection.is_databricks:
+        yield UnityCatalog(tracking, tracking, shown)
+        return
+    server = Tracking(RestClient(connection, workers))
+    with _counted(server):
+        yield (UnityCatalog if connection.is_databricks else OpenUnityCatalog)(server, tracking, shown)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportI
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.traces import Traces
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.client.unity_catalog import UnityCatalog
 from mlflow_migration.common.ledger import Ledger
 
 _SHARED_WITH_IT = 4  # of a directory that the server has, too: it and what holds other runs and logged models
@@ -376,6 +377,10 @@ def version_store(tracking: Tracking, registry: Registry, name: str, number: str
     def unlisted(path: str) -> Iterator[List[Dict[str, Any]]]:
         raise Refused(f"the artifacts at {uri} can't be listed from here", http_status_code=400)
 
+    if isinstance(registry, UnityCatalog):
+        from mlflow_migration.common.catalog_store import catalog_store  # which is made of these stores
+
+        return catalog_store(registry, name, number, uri)
     server = ServerReadStore(unlisted, lambda path: registry.version_file(name, number, path))
     return _of(f"{name}/{number}", uri, _store(tracking, uri, server))
 

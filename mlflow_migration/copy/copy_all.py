@@ -10,7 +10,7 @@ from typing import AbstractSet, Any, Callable, ContextManager, Dict, List, Mappi
 from mlflow_migration.bulk.experiments_exporter import AT_ONCE, choose_experiments
 from mlflow_migration.bulk.export_all import PROMPTS
 from mlflow_migration.bulk.export_evaluation_datasets import DATASETS, export_datasets_if_any
-from mlflow_migration.bulk.export_prompts import export_all_prompts
+from mlflow_migration.bulk.export_prompts import export_all_prompts, note_left_out_prompts
 from mlflow_migration.bulk.import_evaluation_datasets import import_datasets_if_any
 from mlflow_migration.bulk.import_prompts import import_prompts_if_any
 from mlflow_migration.bulk.kinds import export_kinds, import_kinds
@@ -177,7 +177,8 @@ class _Copy:
 
     def _models(self, exporter: ModelsExporter) -> None:
         # a registry that knows no logged models gets their files, which are no longer here: they are read once more
-        holds = not self._registries[1].is_apart and self._dst.knows_logged_models()
+        registry = self._registries[1]
+        holds = (registry.keeps_files or not registry.is_apart) and self._dst.knows_logged_models()
         models = {model_id for model_id in self._model_ids if holds}
         run_roots = {run_id: uri for run_id, uri in exporter.run_roots().items() if run_id in self._run_ids}
         model_roots = {model_id: uri for model_id, uri in exporter.roots.items() if model_id in models}
@@ -192,7 +193,8 @@ class _Copy:
         try:
             src = PromptRegistry(self._registries[0])
         except NoPrompts:
-            return  # a server that is too old for them has none
+            note_left_out_prompts(self._registries[0], self._job.ledger)
+            return
         place = self._directory.sub(PROMPTS)
         export_all_prompts(self._src, src, self._reads, wanted, place)
         import_prompts_if_any(self._dst, self._registries[1], self._writes, place, self._options, self._id_map)

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, redact
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking, tag_dict
+from mlflow_migration.common.artifact_stores import version_store
 from mlflow_migration.common.cli import command
 from mlflow_migration.common.id_map import IdMap
 from mlflow_migration.common.job import Job
@@ -31,10 +32,25 @@ _RUN_TAGS = ("databricks.workspaceURL", "databricks.webappURL", "databricks.work
 
 
 class _SameSource:
-    """What a shallow copy is made from: the version itself, which keeps its run and its artifacts."""
+    """What a shallow copy is made from: the version itself, which keeps its run and its artifacts.
+
+    :param frm: The registry that has it.
+    :param to: The registry of the copy; one that keeps the files of versions gets them.
+    """
+
+    def __init__(self, frm: Registry, to: Registry) -> None:
+        self._frm, self._to = frm, to
 
     def source(self, version: Json) -> Source:
-        return Source(f"models:/{version['name']}/{version['version']}", version["run_id"] or None)
+        name, number = version["name"], version["version"]
+        if not self._to.keeps_files:
+            return Source(f"models:/{name}/{number}", version["run_id"] or None)
+        source, store = version["source"], None
+        if self._frm.keeps_files:
+            store = version_store(self._frm.tracking, self._frm, name, number, self._frm.artifact_uri(name, number))
+        elif not source.startswith(("runs:", "models:")):
+            store = version_store(self._frm.tracking, self._frm, name, number, source)
+        return Source(source, version["run_id"] or None, store=store)
 
     def holds(self, version: Json) -> bool:
         return False
@@ -79,33 +95,36 @@ def _copy_shallow(
     job: Job, src: Tracking, registries: Tuple[Registry, Registry], options: Mapping[str, Any], id_map: IdMap
 ) -> str:
     """Make a version that has the same run and artifacts."""
-    registry, name, number = registries[1], options["src_model"], str(options["src_version"])
+    frm, registry = registries
+    name, number = options["src_model"], str(options["src_version"])
     new_name = options.get("dst_model") or name
-    if registries[0].identity != registry.identity:
+    # models of a workspace can be made models of its Unity Catalog, which knows the same runs
+    is_upgrade = registry.keeps_files and frm.server.identity == registry.server.identity
+    if frm.identity != registry.identity and not is_upgrade:
         raise BadInput(
             "A shallow copy names the run and the artifacts of the source, which another server does not have:"
             " --dst-experiment-name copies them too."
         )
-    model = registry.model(name)
-    version = next((v for v in registry.versions(name) if str(v["version"]) == number), None) if model else None
+    model = frm.model(name)
+    version = next((v for v in frm.versions(name) if str(v["version"]) == number), None) if model else None
     if model is None or version is None:
-        raise BadInput(f"{registry.uri} has no version {number} of a registered model '{name}'.")
+        raise BadInput(f"{frm.uri} has no version {number} of a registered model '{name}'.")
     aliases = [item["alias"] for item in model.get("aliases") or () if str(item["version"]) == number]
     doc = canonical_version({**version, "aliases": aliases})
     doc["name"] = name
     if options.get("copy_lineage_tags"):
-        doc["tags"].update(_lineage(src, src, registry, name, number))
+        doc["tags"].update(_lineage(src, src, frm, name, number))
     names = bool(options.get("copy_stages_and_aliases"))
     how = VersionSettings("next", of_model=False, when_created=True, names=names)
     options = _permitting(options, registries, new_name)
     settings = import_settings({**options, "artifacts": "copy"})  # it has those of the source anyway
     importer = RegisteredModelImporter(registry, job, settings, how, id_map, new_name)
     fields = {"description": "", **model, "tags": tag_dict(model.get("tags"))}
-    rest = registry.server.rest
-    permissions = read_permissions(rest, registered_model(rest, registry.uri, name)) if settings.permissions else None
+    rest = frm.server.rest
+    permissions = read_permissions(rest, registered_model(rest, frm.uri, name)) if settings.permissions else None
     whole: Json = {"failed": [], "incomplete": {}, "permissions": permissions}
     importer.prepare({"model": fields, "versions": [doc], "aliases": dict.fromkeys(aliases, number), **whole})
-    importer.import_model(_SameSource())
+    importer.import_model(_SameSource(frm, registry))
     return importer.numbers.get(number, "")
 
 
@@ -137,7 +156,7 @@ def _with_servers(options: Mapping[str, Any]) -> Dict[str, Any]:
     facts = dict(options)
     for side in ("src", "dst"):
         registry = facts.get(f"{side}_registry_uri")
-        if registry and not facts.get(f"{side}_mlflow_uri"):
+        if registry and not registry.startswith("uc:") and not facts.get(f"{side}_mlflow_uri"):
             # the registry of Unity Catalog belongs to a workspace
             facts[f"{side}_mlflow_uri"] = registry.replace("databricks-uc", "databricks", 1)
     return facts

@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 from mlflow_migration.client.errors import BadDirectory, MlflowExportImportException
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.artifact_stores import Store, uri_store
 from mlflow_migration.common.artifacts import is_mlmodel
 from mlflow_migration.common.export_dir import ExportDir
 from mlflow_migration.common.job import Job
@@ -35,6 +36,7 @@ class Source:
     :param model_id: The logged model, or None.
     :param problems: What of its model could not be brought there.
     :param notes: What else is to be said.
+    :param store: Where its files are, if that is neither a run nor a logged model that ``source`` names by its id.
     """
 
     source: str
@@ -42,6 +44,7 @@ class Source:
     model_id: Optional[str] = None
     problems: List[str] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)
+    store: Optional[Store] = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,8 @@ class Carriers:
         """Take note of what has been imported, and where to."""
         self._tracking, self._registry, self._job, self._arrived = tracking, registry, job, arrived
         self._knows_logged_models = tracking.knows_logged_models()
+        # a registry elsewhere can't tell what a location means, and one that keeps the files is given them from there
+        self._by_id = registry.is_apart or registry.keeps_files
 
     def source(self, version: Json) -> Source:
         """Return what a version is made from at the destination.
@@ -156,7 +161,8 @@ class Carriers:
         """
         found = self._found(version)
         if found is None and self._stays(version):
-            return Source(version["source"], self._arrived.run_ids.get(version["run_id"]))
+            store = uri_store(self._tracking, version["source"]) if self._registry.keeps_files else None
+            return Source(version["source"], self._arrived.run_ids.get(version["run_id"]), store=store)
         if found is None:
             own = self._own_copy(version)
             if own is None:
@@ -168,7 +174,7 @@ class Carriers:
                 raise MlflowExportImportException(f"its run {found.id} could not be imported")
             other = version["run_id"] and version["run_id"] != found.id
             notes = [f"it names the run that has its model, not {version['run_id']}"] if other else []
-            if found.by_id or self._registry.is_apart:
+            if found.by_id or self._by_id:
                 return Source(f"runs:/{run_id}/{found.path}".rstrip("/"), run_id, notes=notes)
             info = self._arrived.run_infos.get(found.id) or self._tracking.run(run_id)["info"]
             return Source(_joined(info["artifact_uri"], found.path), run_id, notes=notes)
@@ -181,7 +187,7 @@ class Carriers:
         if model_id is None:
             raise MlflowExportImportException(f"its logged model {found.id} could not be imported")
         run_id = self._arrived.run_ids.get(version["run_id"])
-        if found.by_id:
+        if found.by_id or self._registry.keeps_files:
             return Source(_joined(f"models:/{model_id}", found.path), run_id, model_id)
         root = self._tracking.logged_model(model_id)["info"]["artifact_uri"]
         return Source(_joined(root, found.path), run_id, model_id)
@@ -195,14 +201,16 @@ class Carriers:
 
     def _is_held(self, found: Place) -> bool:
         # a server before MLflow 3 has no logged models, and one that has only the registry knows none
-        return found.kind != RUN and (self._registry.is_apart or not self._knows_logged_models)
+        # Unity Catalog gets the files anyway, so its versions may name what is elsewhere
+        apart = self._registry.is_apart and not self._registry.keeps_files
+        return found.kind != RUN and (apart or not self._knows_logged_models)
 
     def _held(self, version: Json, files: _Files, path: str = "") -> Source:
         info, problems = hold(
             self._tracking, self._job, self._arrived.experiment_id(), version, files.source, files.folder, files.files,
             skipped=self._artifacts == "skip",
         )  # fmt: skip
-        root = f"runs:/{info['run_id']}" if self._registry.is_apart else info["artifact_uri"]
+        root = f"runs:/{info['run_id']}" if self._by_id else info["artifact_uri"]
         return Source(_joined(_joined(root, FOLDER), path), info["run_id"], problems=problems)
 
     def _found(self, version: Json) -> Optional[Place]:

@@ -109,6 +109,22 @@ class Destination:
         """Write into the id map what an object became."""
         self._id_map.record(kind, self._scope, src_id, dst_id, registry=self._mark(), **facts)
 
+    def with_keys(self, tags: Mapping[str, str], problems: List[str]) -> Dict[str, str]:
+        """Return tags with the keys that the destination's registry can keep.
+
+        :param problems: Gets a sentence for each tag that would have the same key as another one.
+        """
+        found: Dict[str, str] = {}
+        for key in sorted(tags, key=lambda key: key != self.registry.tag_key(key)):
+            new = self.registry.tag_key(key)
+            if new in found and found[new] != tags[key]:
+                problems.append(f"tag {key}: it would be {new} there, which is another one")
+                continue
+            if new != key and not key.startswith("mlflow_exim."):
+                self.job.ledger.note(f"Unity Catalog takes no such tag as {key}: it is {new} there.")
+            found[new] = tags[key]
+        return found
+
     def carry_out(
         self,
         todo: Plan,

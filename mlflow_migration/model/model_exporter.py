@@ -8,6 +8,7 @@ from typing import AbstractSet, Any, Callable, Dict, List, Mapping, Optional, Se
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, describe
 from mlflow_migration.client.registry import HAS_NO_STAGE, Registry, is_placeholder, is_prompt
 from mlflow_migration.client.tracking import Tracking, tag_dict
+from mlflow_migration.client.unity_catalog import is_catalog_name
 from mlflow_migration.common.artifact_stores import note_absent, version_store
 from mlflow_migration.common.artifacts import choose, list_files
 from mlflow_migration.common.downloads import Downloads, kept
@@ -180,7 +181,10 @@ class ModelExporter:
         """
         model = self._registry.model(name)
         if model is None:
-            raise BadInput(f"{self._registry.uri} has no registered model '{name}'.")
+            hint = " A name of three parts is one of Unity Catalog: give --registry-uri databricks-uc."
+            is_elsewhere = self._registry.server.rest.connection.is_databricks and is_catalog_name(name)
+            hint = hint if is_elsewhere and not self._registry.keeps_files else ""
+            raise BadInput(f"{self._registry.uri} has no registered model '{name}'.{hint}")
         if is_prompt(model):
             raise BadInput(f"'{name}' is a prompt, not a model.")
         old = self._refuse_other(model, directory)

@@ -26,6 +26,7 @@ class ModelFields:
 
     def __init__(self, dst: Destination, doc: Json) -> None:
         self._dst, self._doc, self._model = dst, doc, doc["model"]
+        self._clashes: List[str] = []
 
     def create(self) -> Json:
         """Create it; what of its values is refused :meth:`finish` tries again, one by one."""
@@ -55,7 +56,7 @@ class ModelFields:
         tags = self._tags() if follows else {}
         todo, wanted, base = self._plan(created, follows, tags, aliases, kept)
         self._write(todo, tags, aliases, missing, problems)
-        unlinked = self._doc.get("unlinked", []) if follows else []
+        unlinked = self._doc.get("unlinked", []) + self._clashes if follows else []
         problems += unlinked
         if not dst.job.dry_run:
             # what is known of other fields stays known
@@ -80,7 +81,8 @@ class ModelFields:
         if SOURCE_TAGS in self._options():
             set_source_tags_for_field({**self._model, "description": None}, tags)
             tags.update(mk_source_tags_mlflow_tag(not_essential(self._model["tags"])))
-        return tags
+        self._clashes.clear()
+        return self._dst.with_keys(tags, self._clashes)
 
     def _plan(
         self,

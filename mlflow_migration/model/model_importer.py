@@ -25,6 +25,7 @@ from mlflow_migration.client.registry import (
     version_id,
 )
 from mlflow_migration.client.tracking import tag_dict, tag_list
+from mlflow_migration.client.unity_catalog import READY, STAGE_TAG, UnityCatalog
 from mlflow_migration.common.id_map import SOURCE_TAGS, IdMap, options_of, original
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.permissions import import_permissions, registered_model
@@ -37,6 +38,7 @@ from mlflow_migration.common.source_tags import (
 )
 from mlflow_migration.common.three_way import Plan, State, left_alone, plan, settled
 from mlflow_migration.model.carriers import Source
+from mlflow_migration.model.catalog_files import CatalogFiles
 from mlflow_migration.model.destination import MODEL, PROMPT, Destination, Kind, VersionSettings, state_of, status_of
 from mlflow_migration.model.model_fields import ModelFields
 from mlflow_migration.model.version_numbers import GapTooLarge, Numbers, NumberTaken
@@ -44,7 +46,11 @@ from mlflow_migration.run.run_importer import ImportSettings
 
 Json = Dict[str, Any]
 
-_LINEAGE = ("mlflow_exim.src_version.", "mlflow_exim.src_client.", "mlflow_exim.src_run.", "mlflow_exim.mlflow_exim.")
+_LINEAGE = tuple(
+    f"mlflow_exim{mark}{of}{mark}"
+    for mark in "._"  # Unity Catalog takes no dots
+    for of in ("src_version", "src_client", "src_run", "mlflow_exim")
+)
 _SET_BY_SERVER = ("creation_timestamp", "last_updated_timestamp", "user_id", "run_id", "source")
 
 
@@ -112,6 +118,7 @@ class RegisteredModelImporter:
         self._registry, self._job, self._settings, self._how = registry, job, settings, how
         self.name, self._kind = name, kind
         self._dst = Destination(registry, job, settings, how, id_map, name, kind)
+        self._catalog = CatalogFiles(registry, job) if isinstance(registry, UnityCatalog) else None
         self.numbers: Dict[str, str] = {}
         """Destination's number by the source's number."""
 
@@ -308,6 +315,7 @@ class RegisteredModelImporter:
         same_source = version.dst.get("source") == doc["source"]
         if not (version.created or version.own or same_source or self._job.dry_run) and carriers.holds(doc):
             version.problems += carriers.source(doc).problems  # an import may have been cut off before it was whole
+        self._complete(version, carriers)
         version.problems += self._doc["incomplete"].get(doc["version"], [])
         version.losses.update(["artifacts"] * bool(version.problems))
         version.problems += version.unlinked
@@ -322,6 +330,14 @@ class RegisteredModelImporter:
         todo = plan(wanted, there, base, self._settings.overwrite, unfinished=False, begun=begun)
         self._write(version, todo)
         self._record(version, todo, wanted, base, options)
+
+    def _complete(self, version: _Version, carriers: Sources) -> None:
+        """Give a version of Unity Catalog its files, if an earlier import was cut off before all were there."""
+        assert version.dst is not None
+        if self._catalog is None or self._job.dry_run or version.dst.get("status") in (READY, None):
+            return
+        if not version.created:
+            version.problems += self._catalog.complete(version.dst, carriers.source(version.doc))
 
     def _options(self, version: _Version, entry: Optional[Json]) -> List[str]:
         has_some = entry is None and not version.own and _has_source_tags(version)
@@ -341,7 +357,7 @@ class RegisteredModelImporter:
         for key, value in tag_dict((version.dst or {}).get("tags")).items():
             if key.startswith(_LINEAGE) and key != VERSION_KEY:
                 tags.setdefault(key, value)  # stays, also where it is not asked for again
-        return tags
+        return self._dst.with_keys(tags, version.unlinked)
 
     def _foretell(self, version: _Version, carriers: Sources) -> None:
         if self._how.on_conflict == "skip":
@@ -364,6 +380,10 @@ class RegisteredModelImporter:
         place = carriers.source(doc)
         version.problems += place.problems
         version.notes += place.notes
+        if self._catalog is not None:
+            self._catalog.check(place)
+            if doc["run_link"]:
+                version.notes.append(f"Unity Catalog has no run links: {doc['run_link']} is not there")
         tags = {**version.tags, VERSION_KEY: version_id(doc)}
         body: Json = {"name": self.name, "source": place.source, "tags": tag_list(tags)}
         optional = {
@@ -383,6 +403,8 @@ class RegisteredModelImporter:
             key_only = {VERSION_KEY: tags[VERSION_KEY], **essential(tags)}
             version.dst = self._made({**bare, "tags": tag_list(key_only)}, number)
         version.created = True
+        if self._catalog is not None:
+            version.problems += self._catalog.complete(version.dst, place)
         if str(version.dst["version"]) != doc["version"] and self._how.on_conflict != "next":
             version.notes.append(f"it has the number {version.dst['version']}, as {doc['version']} was taken")
         return version.dst
@@ -406,6 +428,8 @@ class RegisteredModelImporter:
                 self._registry.describe_version(self.name, number, version.doc["description"])
             elif kind == "stage":
                 self._registry.set_stage(self.name, number, version.doc["current_stage"] or HAS_NO_STAGE)
+                if self._catalog is not None:
+                    self._job.ledger.note(f"Unity Catalog has no stages: the tag {STAGE_TAG} has them.")
             else:
                 self._registry.set_version_tag(self.name, number, key, version.tags[key])
 

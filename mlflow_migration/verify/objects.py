@@ -22,8 +22,8 @@ PROMPT, PROMPT_VERSION = "prompt", "prompt_version"
 TRACE = "trace"
 DATASET = "evaluation_dataset"
 
-OWN_TAGS = "mlflow_exim."
-"""Beginning of the keys of tags that only say where a copy came from."""
+OWN_TAGS = ("mlflow_exim.", "mlflow_exim_")
+"""Beginnings of the keys of tags that only say where a copy came from; Unity Catalog takes no dots."""
 
 PARENT, ROOT, HISTORY = "mlflow.parentRunId", "mlflow.rootRunId", "mlflow.log-model.history"
 _OF_NOTEBOOK = ("tag:mlflow.experiment.sourceType", "tag:mlflow.experiment.sourceId")

@@ -105,7 +105,7 @@ class RegistryVerifier:
                 if src.place.get("whole") is False:
                     fields = ({}, {})  # files of earlier tools have nothing of the prompt as a whole
                 self._bring_home(pair, *fields, names=src.place["experiments"])
-            pair.fields(*fields)
+            pair.fields(self._kept(fields[0]), fields[1])
             numbers = {str(one.dst.place["version"]): str(one.src.place["version"]) for one in pairs}
             known = set(numbers.values())
             ours = {alias: number for alias, number in src.place["aliases"].items() if number in known}
@@ -127,6 +127,12 @@ class RegistryVerifier:
             if all(one & set(theirs) for one in expected) and set(theirs) <= set().union(*expected):
                 dst[tag] = src[tag]
 
+    def _kept(self, fields: Fields) -> Fields:
+        """Return fields with the keys of tags that the destination's registry can keep."""
+        tag = "tag:"
+        rename = self._dst.registry.tag_key
+        return {(tag + rename(key[len(tag) :]) if key.startswith(tag) else key): fields[key] for key in fields}
+
     # -- versions -----------------------------------------------------------------------------------------------
 
     def _version(self, pair: Comparison, model: Thing) -> None:
@@ -140,7 +146,10 @@ class RegistryVerifier:
             self._bring_home(pair, src, dst, {})
             pair.fields(src, dst)
             return
-        pair.fields(src, dst)
+        if self._dst.registry.keeps_files:
+            src["run_link"], dst["status"] = "", pair.dst.place.get("status") or ""
+            src["status"] = "READY"
+        pair.fields(self._kept(src), dst)
         if not self._source(pair) and self._files_to_compare(pair):
             self._comparer.files(pair, self._src.version_files(pair.src), self._dst.version_files(pair.dst))
 
@@ -177,6 +186,8 @@ class RegistryVerifier:
 
     def _files_to_compare(self, pair: Comparison) -> bool:
         """Tell whether the files of a version's model were not compared with their run or logged model."""
+        if self._dst.registry.keeps_files:
+            return True  # it has files of its own
         words = [re.findall(r"[\w\-]+", thing.place.get("source") or "") for thing in (pair.src, pair.dst)]
         return not any(
             (kind, src_id, dst_id) in self._compared
