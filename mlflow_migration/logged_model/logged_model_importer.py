@@ -31,6 +31,7 @@ Json = Dict[str, Any]
 _SERVER_TAGS = frozenset({MODEL_KEY, "mlflow.modelVersions"})
 _FINAL = {"LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"}
 _PARAMS_AT_ONCE = 100
+_DELETION = ""  # where runs are named
 _SET_BY_SERVER = ("experiment_id", "creation_timestamp", "last_updated_timestamp", "artifact_location")
 
 
@@ -82,7 +83,7 @@ class ModelImporter:
         self._by_run: Dict[str, List[str]] = {}
         self._measured: Dict[str, Dict[str, None]] = {}
         self._owed: Dict[str, Dict[str, None]] = {}
-        # a model -> the runs that bring its metrics, and what records it as whole once they have
+        # a model -> the runs that bring its metrics, _DELETION, and what records it as whole once all is done
         self._unsettled: Dict[str, Tuple[Set[str], Callable[[], None]]] = {}
         self._linked: Dict[str, Sequence[str]] = {}
         self._runs_to_come: AbstractSet[str] = frozenset()
@@ -314,11 +315,16 @@ class ModelImporter:
             whole = partial(
                 settle, base=settled(wanted, base, todo, missing), fingerprint=source.info.get("fingerprint")
             )
-            if owed:
-                # whoever is killed before its runs have come must find these missing
-                settle(base=settled(wanted, base, todo, missing + [_metric_name(metric) for metric in owed]))
+            later = {metric["run_id"]: None for metric in owed}
+            names = [_metric_name(metric) for metric in owed]
+            if there["model_id"] in self._deletions:
+                later[_DELETION] = None
+                names.append("lifecycle")
+            if later:
+                # whoever is killed before all that has been done must find it missing
+                settle(base=settled(wanted, base, todo, missing + names))
                 with self._lock:
-                    self._unsettled[src_id] = {metric["run_id"] for metric in owed}, whole
+                    self._unsettled[src_id] = set(later), whole
             else:
                 whole()
         if todo.differs:
@@ -481,11 +487,11 @@ class ModelImporter:
         for model_id in models:
             self._settle(model_id, src_run_id)
 
-    def _settle(self, src_id: str, src_run_id: str) -> None:
+    def _settle(self, src_id: str, done: str) -> None:
         with self._lock:
-            runs, whole = self._unsettled.get(src_id, (set(), None))
-            runs.discard(src_run_id)
-            if runs or whole is None:
+            to_do, whole = self._unsettled.get(src_id, (set(), None))
+            to_do.discard(done)
+            if to_do or whole is None:
                 return
             del self._unsettled[src_id]
         whole()
@@ -501,6 +507,8 @@ class ModelImporter:
         for outcome in self._job.executor.gather(self._tracking.delete_logged_model, self._deletions):
             if outcome.error is not None and not isinstance(outcome.error, NotFound):
                 self._job.failed("lifecycle", self._deletions[outcome.item], outcome.error)
+            else:
+                self._settle(self._deletions[outcome.item], _DELETION)
 
 
 def _is_origin(there: Json, src_id: str) -> bool:

@@ -370,8 +370,8 @@ def test_broken_and_killed(scripts: Scripts, world: World, experiment_name: str)
     assert len(Side(scripts.dst, names).models) == 6
 
 
-def test_killed_before_a_models_run_has_come(scripts: Scripts, experiment_name: str) -> None:
-    """The metrics that models get in runs count as brought when these runs have been written, not before."""
+def test_killed_before_a_model_is_whole(scripts: Scripts, experiment_name: str) -> None:
+    """What is done for a model when its runs have come, its metrics and its deletion, counts as done only then."""
     made = Made(scripts.src, experiment_name)
     model_ids = []
     for name in ("one", "two"):
@@ -379,6 +379,7 @@ def test_killed_before_a_models_run_has_come(scripts: Scripts, experiment_name: 
         model_ids.append(made.logged(name, run_id))
         made.measure(run_id, model_ids[-1], "auc", (0.5,))
         made.ready(model_ids[-1])
+    made.delete_model(model_ids[0])
     copied = f"{experiment_name} copied"
     with Proxy(scripts.dst.uri) as proxy:
         both = ("--src-mlflow-uri", scripts.src.uri, "--dst-mlflow-uri", proxy.uri)
@@ -386,9 +387,13 @@ def test_killed_before_a_models_run_has_come(scripts: Scripts, experiment_name: 
         command = ("copy-experiment", *both, *names, "--report-dir", scripts.home / "report")
         for number in (1, 2):
             assert run_killed(proxy, command, "POST", "*/runs/log-batch", number, "before") == ""
+        assert run_killed(proxy, command, "DELETE", "*/logged-models/*", 1, "before") == ""
         counts = _found(scripts.script(*command))
         assert sum(counts["logged_model"].values()) == 2
         assert_all_arrived(Side(scripts.src, [experiment_name]), Side(scripts.dst, [copied]), models=2, runs=2)
+        rest = RegistryRest(scripts.dst.uri)
+        (left,) = rest.logged_models(rest.experiment(copied)["experiment_id"])  # deleted ones are not listed
+        assert left["info"]["name"] == "two"
         counts = _found(scripts.script(*command))
         assert (counts["logged_model"], counts["run"]) == ({"unchanged": 2}, {"unchanged": 2})
 
