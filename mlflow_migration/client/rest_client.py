@@ -47,6 +47,25 @@ _BLOCK = 256 * 1024
 _BROKEN = (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
+class _Failures:
+    """Counts the failed attempts at one request.
+
+    MLflow answers 500 to some requests that can never work, so these are given up earlier; but they are counted apart,
+    as a server that was away for a while may greet with one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.number = 0
+        self._most = {True: min(most, 5), False: most}
+
+    def add(self, error: Unavailable) -> bool:
+        """Count one, and tell whether to try again."""
+        self.number += 1
+        is_error = error.http_status_code == 500
+        self._most[is_error] -= 1
+        return self._most[is_error] >= 0
+
+
 class _NoStall:
     """Acknowledge at once what arrives: a server with several workers waits some 40 ms for it in each reply."""
 
@@ -185,12 +204,12 @@ class RestClient:
         :raises Refused: The server answered 4xx.
         :raises Unavailable: Retries are used up.
         """
-        attempt = 0
+        failures = _Failures(self._retries)
         while True:
             try:
                 return parse(self._json(self.request("POST", path, body=body, retry=False)))
             except Refused:
-                if attempt == 0:
+                if failures.number == 0:
                     raise
                 # a refusal after an attempt that may have worked can mean "that exists already"
                 found = find()
@@ -198,10 +217,9 @@ class RestClient:
                     raise
                 return found
             except Unavailable as ex:
-                attempt += 1
-                if attempt > self._attempts(ex.http_status_code):
+                if not failures.add(ex):
                     raise self._gone_or(ex) from None
-                self._wait(attempt, ex)
+                self._wait(failures.number, ex)
                 found = find()
                 if found is not None:
                     return found
@@ -284,7 +302,7 @@ class RestClient:
             url += "?" + (params if isinstance(params, str) else urlencode(params, doseq=True, quote_via=quote))
         sent = body if isinstance(body, bytes) else None if body is None else json_codec.dumps(body)
         gate = self._reads if read or method == "GET" else self._writes
-        attempt = 0
+        failures = _Failures(self._retries if retries is None else retries)
         while True:
             try:
                 with gate:
@@ -298,13 +316,11 @@ class RestClient:
                 raise error
             if error.http_status_code in (429, 503):
                 gate.slow_down()
-            attempt += 1
-            most = self._attempts(error.http_status_code) if retries is None else retries
             if not retry:
                 raise error
-            if attempt > most:
+            if not failures.add(error):
                 raise self._gone_or(error)
-            self._wait(attempt, error)
+            self._wait(failures.number, error)
 
     def _send(
         self,
@@ -388,10 +404,6 @@ class RestClient:
     def _wait(self, attempt: int, error: Unavailable) -> None:
         if self._closed.wait(self._pause(attempt, error.kwargs.get("retry_after"))):
             raise Stopped("interrupted")
-
-    def _attempts(self, status: int) -> int:
-        # MLflow answers 500 to some requests that can never work, so this one is given up earlier
-        return min(self._retries, 5) if status == 500 else self._retries
 
     def _pause(self, attempt: int, retry_after: Optional[float]) -> float:
         if retry_after is not None:

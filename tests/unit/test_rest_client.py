@@ -98,6 +98,15 @@ def test_retries_end(serve, status, attempts):
     assert "later" in caught.value.message
 
 
+def test_an_error_after_the_server_was_away_is_tried_again(serve):
+    """A server that comes back may greet with an error: that is the first of its kind."""
+    away = [error(503)] * 6
+    stub, client = serve(*away, error(500), OK)
+    assert client.get("/x") == {"ok": 1}
+    stub, client = serve(*away, error(500), OK)
+    assert client.post_once("/x", {}, lambda: None, lambda reply: reply["ok"]) == 1
+
+
 @pytest.mark.parametrize(
     ("reply", "health", "gone"),
     [
