@@ -58,8 +58,13 @@ demo: env
 test: env envs
 	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=60 $(PYTEST_ARGS)
 
+# for the slow test of Spark, which needs Java as well
+.venv/made-spark: .venv/made
+	$(BIN)/python -m uv pip install -q -e '.[test,spark]'
+	@touch $@
+
 test-all: PYTEST_ARGS += -m ""
-test-all: test
+test-all: .venv/made-spark test
 
 test-fast: env
 	$(PYTEST) -q tests/unit $(PYTEST_ARGS)

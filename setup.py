@@ -101,7 +101,6 @@ TEST = [
     "Flask-WTF",  # MLflow's basic-auth app needs it
     "trustme",
     *EXTRAS["dask"],
-    *EXTRAS["spark"],
 ]
 EXTRAS["test"] = TEST
 EXTRAS["dev"] = [*TEST, "ruff", "mypy", "types-PyYAML", "types-requests", "types-tabulate"]

@@ -149,7 +149,8 @@ def test_a_folder_as_source(tmp_path):
     assert gone(url)
 
 
-@pytest.mark.parametrize("store", [pytest.param("mlruns", marks=pytest.mark.slow), "sqlite:///mlflow.db"])
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["mlruns", "sqlite:///mlflow.db"])
 def test_a_store_that_was_moved(store, tmp_path, run_script, monkeypatch):
     """Artifacts lie where the folder is now, or it is said that they can't be found."""
     monkeypatch.delenv("MLFLOW_ARTIFACTS_DESTINATION", raising=False)

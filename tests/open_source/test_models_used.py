@@ -106,6 +106,7 @@ def test_models_of_mlflow_2_predict_the_same(
     assert {uri[len(f"models:/{name}") :]: found for uri, found in after.items()}.items() >= PREDICTED.items()
 
 
+@pytest.mark.slow
 def test_registry_on_another_server(
     run_script: Callable[..., Result], src_server: Server, dst_server: Server, tmp_path: Path, used: Any
 ) -> None:

@@ -145,6 +145,7 @@ def test_everything(
         assert bucket.get(f"{copy.partition(bucket.uri + '/')[2]}/{DECODED}") == ODD_NAMES[DECODED]
 
 
+@pytest.mark.slow
 def test_without_credentials(
     on_s3: Dict[str, Server], bucket: Bucket, script: Callable[..., Result], tmp_path: Path, experiment_name: str
 ) -> None:
@@ -276,6 +277,7 @@ def whole_runs(bucket: Bucket, prefix: str) -> List[str]:
     return found
 
 
+@pytest.mark.slow
 def test_interrupted_export(
     source: Source,
     dst_server: Server,

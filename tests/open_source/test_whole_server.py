@@ -87,6 +87,7 @@ def test_everything_arrives_once(
     assert "model.bin" in verify(*alone, status=1)
 
 
+@pytest.mark.slow
 def test_a_copy_and_what_has_changed_since(
     filled: Tuple[Server, List[str], List[str]],
     server: Callable[..., Server],
