@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -196,6 +197,7 @@ def java() -> Tuple[bool, str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("java") or not java()[0], reason="Spark needs Java, and there is none")
+@pytest.mark.skipif(importlib.util.find_spec("pyspark") is None, reason="needs pyspark: make test-all installs it")
 def test_spark_with_a_worker_killed(
     run_script: Run, src_server: Server, dst_server: Server, tmp_path: Path, made: str
 ) -> None:
