@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound, Unauthorized, Unavailable
 from mlflow_migration.client.rest_client import RestClient
+from mlflow_migration.client.signed_urls import Signed, read_signed, renewing
 from mlflow_migration.client.tracking import API, Tracking
 
 Json = Dict[str, Any]
@@ -79,26 +80,10 @@ class SignedFiles:
                 if item["path"] != full:  # a file lists itself
                     yield posixpath.join(path, posixpath.basename(item["path"].rstrip("/"))), item
 
-    @contextmanager
-    def read(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Read a file; a URL that has expired is renewed, and what broke off is gone on with."""
-        yield self._blocks(self._full(path))
-
-    def _blocks(self, full: str) -> Iterator[bytes]:
-        done, failed = 0, 0
-        while True:
-            signed = self._signed(full, "read")
-            try:
-                with signed.stream(done) as blocks:
-                    for block in blocks:
-                        done += len(block)
-                        failed = 0
-                        yield block
-                return
-            except (Unauthorized, Unavailable):
-                failed += 1
-                if failed == _ATTEMPTS:
-                    raise
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        """Read a file; see :func:`read_signed`."""
+        full = self._full(path)
+        return read_signed(lambda: self._signed(full, "read"))
 
     def write(self, path: str, open_body: OpenBody, size: int) -> None:
         """Write a file of ``size`` bytes."""
@@ -130,13 +115,7 @@ class SignedFiles:
         return Signed.of(self._rest, found[0])
 
     def _renewing(self, signed: Signed, full: str, send: Callable[[Signed], Any]) -> Signed:
-        """Send with a URL, and once more with a new one if it has expired; returns the one that worked."""
-        try:
-            send(signed)
-        except Unauthorized:
-            signed = self._signed(full, "write")
-            send(signed)
-        return signed
+        return renewing(signed, lambda: self._signed(full, "write"), send)
 
     # -- large files: S3's parts, Azure's blocks ----------------------------------------------------------------
 
@@ -196,58 +175,6 @@ class SignedFiles:
             signed = self._renewing(signed, full, _sender("PATCH", block, more))
             done += len(block)
         self._renewing(signed, full, _sender("PATCH", b"", f"action=flush&position={done}"))
-
-
-class Signed:
-    """A presigned URL.
-
-    :param rest: Client of its host, without any credentials.
-    :param path: Path of the URL.
-    :param query: Its query, in which the secrets are.
-    :param headers: Headers that were signed with it.
-    :param type: One of ``ArtifactCredentialType``.
-    """
-
-    def __init__(self, rest: RestClient, path: str, query: str, headers: Dict[str, str], type: str) -> None:
-        self._rest, self._path, self._query = rest, path, query
-        # an empty type is not sent at all: one that was not signed could spoil the signature
-        self._headers = {"Content-Type": "", **headers}
-        self.type = type
-
-    @classmethod
-    def of(cls, rest: RestClient, info: Json) -> Signed:
-        """Return the URL of an ``ArtifactCredentialInfo``.
-
-        :param rest: Client of the workspace.
-        """
-        parts = urlsplit(info["signed_uri"])
-        client = rest.without_credentials(f"{parts.scheme}://{parts.netloc}")
-        headers = {header["name"]: header["value"] for header in info.get("headers") or ()}
-        return cls(client, parts.path, parts.query, headers, str(info.get("type") or ""))
-
-    def stream(self, start: int) -> ContextManager[Iterator[bytes]]:
-        """GET the file from a byte on."""
-        return self._rest.stream(self._path, self._query, headers=self._headers, start=start)
-
-    def send(
-        self,
-        method: str,
-        body: Optional[bytes] = None,
-        more: str = "",
-        headers: Optional[Dict[str, str]] = None,
-        open_body: Optional[OpenBody] = None,
-        size: int = 0,
-    ) -> Any:
-        """Send a request that may be repeated, and return the reply.
-
-        :param more: Is added to the query.
-        :param headers: Are sent, too.
-        """
-        query = "&".join(filter(None, (self._query, more)))
-        return self._rest.request(
-            method, self._path, query, body,
-            headers={**self._headers, **(headers or {})}, open_body=open_body, size=size,
-        )  # fmt: skip
 
 
 class DbfsFiles:

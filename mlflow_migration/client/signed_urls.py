@@ -1,94 +1,106 @@
-"""Files behind signed URLs: whoever has one may read or write, so no credentials go along, and none is ever shown."""
+"""Files behind presigned URLs: who has one may read or write, so no credentials go along, and no URL is ever shown."""
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
-from typing import BinaryIO, Callable, Dict, Iterator, Mapping, Tuple
+from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, Optional
 from urllib.parse import urlsplit
 
-import requests
+from mlflow_migration.client.errors import Unauthorized, Unavailable
+from mlflow_migration.client.rest_client import RestClient
 
-from mlflow_migration.client.errors import Refused, Unavailable
+Json = Dict[str, Any]
+OpenBody = Callable[[], BinaryIO]
 
-Sign = Callable[[], Tuple[str, Dict[str, str]]]
-"""Gives a fresh URL, and headers that must go with it."""
+_ATTEMPTS = 5  # of a file, without a byte's progress
 
-_ATTEMPTS = 5
-_BLOCK = 256 * 1024
-_TIMEOUT = (30, 300)
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-_EXPIRED = frozenset({401, 403})
+
+class Signed:
+    """A presigned URL.
+
+    :param rest: Client of its host, without any credentials.
+    :param path: Path of the URL.
+    :param query: Its query, in which the secrets are.
+    :param headers: Headers that were signed with it.
+    :param type: One of ``ArtifactCredentialType``.
+    """
+
+    def __init__(self, rest: RestClient, path: str, query: str, headers: Dict[str, str], type: str) -> None:
+        self._rest, self._path, self._query = rest, path, query
+        # an empty type is not sent at all: one that was not signed could spoil the signature
+        self._headers = {"Content-Type": "", **headers}
+        self.type = type
+
+    @classmethod
+    def of(cls, rest: RestClient, info: Json) -> Signed:
+        """Return the URL of an ``ArtifactCredentialInfo``.
+
+        :param rest: Client of the workspace.
+        :param info: With ``signed_uri``, ``headers`` and ``type``.
+        """
+        parts = urlsplit(info["signed_uri"])
+        client = rest.without_credentials(f"{parts.scheme}://{parts.netloc}")
+        headers = {str(header["name"]): str(header["value"]) for header in info.get("headers") or ()}
+        return cls(client, parts.path, parts.query, headers, str(info.get("type") or ""))
+
+    def stream(self, start: int) -> ContextManager[Iterator[bytes]]:
+        """GET the file from a byte on."""
+        return self._rest.stream(self._path, self._query, headers=self._headers, start=start)
+
+    def send(
+        self,
+        method: str,
+        body: Optional[bytes] = None,
+        more: str = "",
+        headers: Optional[Dict[str, str]] = None,
+        open_body: Optional[OpenBody] = None,
+        size: int = 0,
+    ) -> Any:
+        """Send a request that may be repeated, and return the reply.
+
+        :param more: Is added to the query.
+        :param headers: Are sent, too.
+        """
+        query = "&".join(filter(None, (self._query, more)))
+        return self._rest.request(
+            method, self._path, query, body,
+            headers={**self._headers, **(headers or {})}, open_body=open_body, size=size,
+        )  # fmt: skip
 
 
 @contextmanager
-def read_signed(sign: Sign) -> Iterator[Iterator[bytes]]:
-    """Give a file's bytes.
+def read_signed(sign: Callable[[], Signed]) -> Iterator[Iterator[bytes]]:
+    """Read a file; a URL that has expired is renewed, and what broke off is gone on with.
 
-    :raises Refused: The store answered 4xx, also with a second URL.
-    :raises Unavailable: It did not answer, however often it was asked, or the body broke off.
+    :param sign: Gives a new URL.
+    :raises Refused: The store answered 4xx, also to a new URL.
+    :raises Unavailable: It did not answer, or the body broke off again and again without a byte's progress.
     """
-    response = _sent("GET", sign, lambda url, headers: _session_get(url, headers))
-    try:
-        yield _blocks(response)
-    finally:
-        response.close()
+    yield _blocks(sign)
 
 
-def write_signed(sign: Sign, open_body: Callable[[], BinaryIO], size: int) -> None:
-    """Write a file of ``size`` bytes. Raises as :func:`read_signed`."""
-
-    def put(url: str, headers: Mapping[str, str]) -> requests.Response:
-        with open_body() as body:
-            # requests sends an empty file in chunks, which stores refuse
-            data = body if size else b""
-            return requests.put(url, data=data, headers=dict(headers), timeout=_TIMEOUT, auth=_no_credentials)
-
-    _sent("PUT", sign, put).close()
-
-
-def _session_get(url: str, headers: Mapping[str, str]) -> requests.Response:
-    return requests.get(url, headers=dict(headers), stream=True, timeout=_TIMEOUT, auth=_no_credentials)
-
-
-def _no_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep requests from looking into ~/.netrc."""
-    return request
-
-
-def _sent(method: str, sign: Sign, send: Callable[[str, Mapping[str, str]], requests.Response]) -> requests.Response:
-    refused = False
-    for attempt in range(_ATTEMPTS):
-        url, headers = sign()
-        host = urlsplit(url).hostname
+def _blocks(sign: Callable[[], Signed]) -> Iterator[bytes]:
+    done, failed = 0, 0
+    while True:
+        signed = sign()
         try:
-            response = send(url, headers)
-        except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as ex:
-            error: Exception = Unavailable(f"{method}: no reply from the store at {host} ({type(ex).__name__})")
-        else:
-            status = response.status_code
-            if status < 300:
-                return response
-            response.close()
-            error = Refused(f"{method}: the store at {host} answered {status}", http_status_code=status)
-            if status in _TRANSIENT:
-                error = Unavailable(f"{method}: the store at {host} answered {status}", http_status_code=status)
-            elif status not in _EXPIRED or refused:
-                raise error
-            refused = status in _EXPIRED
-        if attempt < _ATTEMPTS - 1:
-            time.sleep(0 if refused else 0.25 * 2**attempt)
-    raise error
+            with signed.stream(done) as blocks:
+                for block in blocks:
+                    done += len(block)
+                    failed = 0
+                    yield block
+            return
+        except (Unauthorized, Unavailable):
+            failed += 1
+            if failed == _ATTEMPTS:
+                raise
 
 
-def _blocks(response: requests.Response) -> Iterator[bytes]:
-    count = 0
-    expected = response.headers.get("Content-Length")
+def renewing(signed: Signed, sign: Callable[[], Signed], send: Callable[[Signed], Any]) -> Signed:
+    """Send with a URL, and once more with a new one if it has expired; return the one that worked."""
     try:
-        for block in response.iter_content(_BLOCK):
-            count += len(block)
-            yield block
-    except requests.RequestException:
-        raise Unavailable(f"the file broke off after {count} bytes") from None
-    if expected is not None and not response.headers.get("Content-Encoding") and count != int(expected):
-        raise Unavailable(f"the file broke off after {count} of {expected} bytes")
+        send(signed)
+    except Unauthorized:
+        signed = sign()
+        send(signed)
+    return signed

@@ -7,12 +7,13 @@ It keeps the files of each version itself, has names of three parts and no stage
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import parse_qsl, quote, urlencode
 
 from mlflow_migration.client.errors import BadInput, NotFound, Refused
 from mlflow_migration.client.registry import HAS_NO_STAGE, PLACEHOLDER, VERSION_KEY, Registry
 from mlflow_migration.client.rest_client import paged
+from mlflow_migration.client.signed_urls import Signed
 from mlflow_migration.client.tracking import Tracking, tag_dict, tag_list
 
 Json = Dict[str, Any]
@@ -228,15 +229,14 @@ class UnityCatalog(Registry):
 
         return paged(fetch, "contents")
 
-    def signed_url(self, path: str, writes: bool) -> Tuple[str, Dict[str, str]]:
-        """Return where a file of Databricks' own storage is read or written, without credentials, and headers for it.
+    def signed_url(self, path: str, writes: bool) -> Signed:
+        """Return where a file of Databricks' own storage is read or written.
 
         :param path: Below ``/Models``.
         """
         which = "create-upload-url" if writes else "create-download-url"
         reply = self._rest.search(f"{_FILES}/{which}", {"path": path})
-        headers = {str(header["name"]): str(header["value"]) for header in reply.get("headers") or ()}
-        return str(reply["url"]), headers
+        return Signed.of(self._rest, {"signed_uri": reply["url"], "headers": reply.get("headers")})
 
 
 class OpenUnityCatalog(UnityCatalog):

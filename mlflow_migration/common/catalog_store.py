@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List
 from urllib.parse import unquote, urlsplit
 
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound
-from mlflow_migration.client.signed_urls import read_signed, write_signed
+from mlflow_migration.client.signed_urls import Signed, read_signed, renewing
 from mlflow_migration.client.unity_catalog import UnityCatalog
 from mlflow_migration.common.artifact_stores import File, LocalStore, RepositoryStore, Store
 
@@ -59,10 +59,16 @@ class _SignedStore(Store):
         return dirs, files
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
-        return read_signed(lambda: self._registry.signed_url(posixpath.join(self._root, path), False))
+        return read_signed(lambda: self._signed(path, False))
 
     def write(self, path: str, open_body: Callable[[], BinaryIO], size: int) -> None:
-        write_signed(lambda: self._registry.signed_url(posixpath.join(self._root, path), True), open_body, size)
+        def put(to: Signed) -> None:
+            to.send("PUT", open_body=open_body, size=size)
+
+        renewing(self._signed(path, True), lambda: self._signed(path, True), put)
+
+    def _signed(self, path: str, writes: bool) -> Signed:
+        return self._registry.signed_url(posixpath.join(self._root, path), writes)
 
 
 class _CloudStore(RepositoryStore):
