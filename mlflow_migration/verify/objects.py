@@ -176,9 +176,9 @@ def kept_fields(tags: Mapping[str, str], set_by_it: Iterable[str]) -> Fields:
     """
     kept: Fields = {}
     for name in set_by_it:
-        key = name.replace("tag:mlflow.", f"{OWN_TAGS}mlflow_tag.")
+        key = name.replace("tag:mlflow.", "mlflow_exim.mlflow_tag.")
         if name == "user_id":
-            key = f"{OWN_TAGS}run_info.user_id"
+            key = "mlflow_exim.run_info.user_id"
         if key in tags:
             kept[name] = tags[key]
     return kept
