@@ -155,6 +155,14 @@ class LeavesToDo(Protocol):
 
 
 @runtime_checkable
+class HasDefaults(Protocol):
+    """A kind of which a server makes some objects itself: that a destination has none of these is no loss."""
+
+    def is_default(self, doc: Json) -> bool:
+        """Tell whether it is one of these."""
+
+
+@runtime_checkable
 class SetByHand(Protocol):
     """A kind of which something is to be set by hand, and it can be seen whether that has been done."""
 
@@ -434,7 +442,11 @@ class KindImporter:
 
     def _lose(self, given: Sequence[Json], why: Refused) -> None:
         for src in given:
-            self._job.lost(self._kind.name, self._id(src), why, self._kind.loss)
+            if isinstance(self._kind, HasDefaults) and isinstance(src, dict) and self._kind.is_default(src):
+                reason = "a server makes it itself, and this one does not"
+                self._job.ledger.record(self._kind.name, "skipped", self._id(src), name=self._title(src), reason=reason)
+            else:
+                self._job.lost(self._kind.name, self._id(src), why, self._kind.loss)
 
     def _id(self, src: Json) -> str:
         return _safely(lambda: self._kind.id_of(src)) or "?"

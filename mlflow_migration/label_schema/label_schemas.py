@@ -26,9 +26,13 @@ class LabelSchemas(OfExperiment):
         """Return it with its new experiment."""
         return {**doc, "experiment_id": copies.experiment(str(doc["experiment_id"]))}, []
 
+    def is_default(self, doc: Json) -> bool:
+        """Tell whether the server has made it."""
+        return bool(doc.get("is_default"))
+
     def state(self, doc: Json) -> Dict[str, Any]:
         """Return what it asks for; nothing of a default one."""
-        if doc.get("is_default"):
+        if self.is_default(doc):
             return {}
         return {
             "name": doc["name"],
@@ -45,7 +49,7 @@ class LabelSchemas(OfExperiment):
     def change(self, tracking: Tracking, there: Json, doc: Json, todo: Plan) -> None:
         """Change what a server lets change: labels that were given must keep their meaning."""
         fixed = ["type"] if _nature(there) == _nature(doc) else ["type", "input"]
-        if there.get("is_default"):
+        if self.is_default(there):
             fixed = list(todo.write)
         todo.differs += [name for name in todo.write if name in fixed]
         todo.write = [name for name in todo.write if name not in fixed]

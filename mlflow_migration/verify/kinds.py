@@ -85,6 +85,10 @@ class Spec:
     left_out: Callable[[Json], Optional[str]] = lambda doc: None
 
 
+def _is_default(doc: Json) -> Optional[str]:
+    return "made by a server that knows label schemas" if doc.get("is_default") else None
+
+
 def _is_held_back(doc: Json) -> Optional[str]:
     return "held back without --activate"
 
@@ -135,7 +139,7 @@ SPECS: Sequence[Spec] = (
     ),
     Spec(
         "label_schema", "label_schemas", read_label_schemas, ("experiment_id", "name"),
-        ignored=("schema_id", "created_at", "last_updated_at", "created_by"), id="schema_id",
+        ignored=("schema_id", "created_at", "last_updated_at", "created_by"), left_out=_is_default, id="schema_id",
     ),
     Spec(
         "review_queue", "review_queues", read_review_queues, ("experiment_id", "name"),
