@@ -67,10 +67,17 @@ def python_of(name: str) -> ast.Module:
     return ast.parse("\n".join(cell.text for cell in cells_of(name) if cell.kind == "python"))
 
 
+def dotted(node: ast.AST) -> str:
+    """The name that stands there, such as ``dbutils.widgets.get``; empty if it is none. ast.unparse came with 3.9."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def calls_in(tree: ast.AST) -> Iterator[Tuple[str, ast.Call]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+            yield dotted(node.func), node
 
 
 def widgets_of(name: str) -> Dict[str, str]:
@@ -79,11 +86,11 @@ def widgets_of(name: str) -> Dict[str, str]:
     for node in python_of(name).body:
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
-        function, given = ast.unparse(node.value.func), node.value.args
+        function, given = dotted(node.value.func), node.value.args
         if function in WIDGETS:
-            found[ast.literal_eval(given[0])] = ast.unparse(node.targets[0])
+            found[ast.literal_eval(given[0])] = dotted(node.targets[0])
         elif function == "get_notebook_formats":
-            found[f"{ast.literal_eval(given[0])}. Notebook formats"] = ast.unparse(node.targets[0])
+            found[f"{ast.literal_eval(given[0])}. Notebook formats"] = dotted(node.targets[0])
     return found
 
 
