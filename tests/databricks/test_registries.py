@@ -183,7 +183,6 @@ def test_the_catalog_of_these_tests(move: Move, tmp_path: Path, monkeypatch: pyt
     client.set_registered_model_alias(NAME, "champion", "1")
     assert client.get_model_version_by_alias is not None
     assert client.get_model_version(NAME, "1").status == "READY"
-    mlflow.set_registry_uri("databricks-uc://one")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "databricks-uc://one")  # set_registry_uri would leave it to other tests
     got = mlflow.artifacts.download_artifacts(f"models:/{NAME}/1", dst_path=str(tmp_path / "got"))
-    mlflow.set_registry_uri("")
     assert (Path(got) / "data.bin").read_bytes() == b"data"
