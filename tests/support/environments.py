@@ -68,7 +68,8 @@ def make(path: Path) -> bool:
         packages = [f"mlflow=={version}", *companions]
         recipe = "\n".join(packages)
     else:
-        versions, packages = [version], ["-e", str(PROJECT), "pytest", "pytest-timeout", "joblib>=1.3", "databricks-sdk"]
+        versions = [version]
+        packages = ["-e", str(PROJECT), "pytest", "pytest-timeout", "joblib>=1.3", "databricks-sdk"]
         if version == OLDEST_PYTHON:
             packages.append(OLDEST_CLIENT)
         recipe = "\n".join([*packages, (PROJECT / "setup.py").read_text(encoding="utf-8")])
