@@ -86,6 +86,7 @@ class Registry:
     """Whether it has the files of each version itself, in a place that only it gives access to."""
 
     _also = ""
+    _api = API
 
     def __init__(self, server: Tracking, tracking: Tracking) -> None:
         self.server, self.tracking = server, tracking
@@ -109,14 +110,16 @@ class Registry:
     def _search_models(self, where: str) -> Iterator[List[Json]]:
         def fetch(token: Optional[str]) -> Json:
             params: Json = {"max_results": _PAGE, **({"page_token": token} if token else {})}
-            return self._rest.get(f"{API}/registered-models/search", {**params, **({"filter": where} if where else {})})
+            return self._rest.get(
+                f"{self._api}/registered-models/search", {**params, **({"filter": where} if where else {})}
+            )
 
         return paged(fetch, "registered_models")
 
     def model(self, name: str) -> Optional[Json]:
         """Return a registered model with its tags and aliases, or None."""
         try:
-            reply = self._rest.get(f"{API}/registered-models/get", {"name": name})
+            reply = self._rest.get(f"{self._api}/registered-models/get", {"name": name})
         except NotFound as ex:
             if not ex.error_code:
                 raise
@@ -127,33 +130,38 @@ class Registry:
         """Create a registered model."""
         body: Json = {"name": name, "tags": tag_list(tags), "description": description}
         return self._rest.post_once(
-            f"{API}/registered-models/create", body, lambda: self.model(name), lambda r: dict(r["registered_model"])
+            f"{self._api}/registered-models/create",
+            body,
+            lambda: self.model(name),
+            lambda r: dict(r["registered_model"]),
         )
 
     def describe_model(self, name: str, description: str) -> None:
         """Set the description of a registered model."""
-        self._rest.patch(f"{API}/registered-models/update", {"name": name, "description": description})
+        self._rest.patch(f"{self._api}/registered-models/update", {"name": name, "description": description})
 
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         """Set a tag of a registered model."""
-        self._rest.post(f"{API}/registered-models/set-tag", {"name": name, "key": key, "value": value})
+        self._rest.post(
+            f"{self._api}/registered-models/set-tag", {"name": name, "key": self.tag_key(key), "value": value}
+        )
 
     def delete_model_tag(self, name: str, key: str) -> None:
         """Remove a tag of a registered model."""
-        self._rest.delete(f"{API}/registered-models/delete-tag", {"name": name, "key": key})
+        self._rest.delete(f"{self._api}/registered-models/delete-tag", {"name": name, "key": self.tag_key(key)})
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Let an alias name a version, and no other."""
-        self._rest.post(f"{API}/registered-models/alias", {"name": name, "alias": alias, "version": version})
+        self._rest.post(f"{self._api}/registered-models/alias", {"name": name, "alias": alias, "version": version})
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Remove an alias."""
-        self._rest.delete(f"{API}/registered-models/alias", {"name": name, "alias": alias})
+        self._rest.delete(f"{self._api}/registered-models/alias", {"name": name, "alias": alias})
 
     def delete_model(self, name: str) -> None:
         """Delete a registered model with all its versions, for good; it is no error if there is none."""
         try:
-            self._rest.delete(f"{API}/registered-models/delete", {"name": name})
+            self._rest.delete(f"{self._api}/registered-models/delete", {"name": name})
         except NotFound as ex:
             if not ex.error_code:
                 raise
@@ -182,13 +190,13 @@ class Registry:
             params: Json = {"max_results": _PAGE, **({"page_token": token} if token else {})}
             if where:
                 params["filter"] = where
-            return self._rest.get(f"{API}/model-versions/search", params)
+            return self._rest.get(f"{self._api}/model-versions/search", params)
 
         return paged(fetch, "model_versions")
 
     def version(self, name: str, number: str) -> Json:
         """Return a version. Raises NotFound."""
-        reply = self._rest.get(f"{API}/model-versions/get", {"name": name, "version": number})
+        reply = self._rest.get(f"{self._api}/model-versions/get", {"name": name, "version": number})
         return dict(reply["model_version"])
 
     def create_version(self, body: Json, find: Callable[[], Optional[Json]]) -> Json:
@@ -198,32 +206,34 @@ class Registry:
         :param find: Returns the version that an attempt of unknown outcome has made.
         """
         return self._rest.post_once(
-            f"{API}/model-versions/create", body, find, lambda reply: dict(reply["model_version"])
+            f"{self._api}/model-versions/create", body, find, lambda reply: dict(reply["model_version"])
         )
 
     def describe_version(self, name: str, number: str, description: str) -> None:
         """Set the description of a version."""
         body = {"name": name, "version": number, "description": description}
-        self._rest.patch(f"{API}/model-versions/update", body)
+        self._rest.patch(f"{self._api}/model-versions/update", body)
 
     def set_version_tag(self, name: str, number: str, key: str, value: str) -> None:
         """Set a tag of a version."""
-        body = {"name": name, "version": number, "key": key, "value": value}
-        self._rest.post(f"{API}/model-versions/set-tag", body)
+        body = {"name": name, "version": number, "key": self.tag_key(key), "value": value}
+        self._rest.post(f"{self._api}/model-versions/set-tag", body)
 
     def delete_version_tag(self, name: str, number: str, key: str) -> None:
         """Remove a tag of a version."""
-        self._rest.delete(f"{API}/model-versions/delete-tag", {"name": name, "version": number, "key": key})
+        self._rest.delete(
+            f"{self._api}/model-versions/delete-tag", {"name": name, "version": number, "key": self.tag_key(key)}
+        )
 
     def set_stage(self, name: str, number: str, stage: str) -> None:
         """Set the stage of a version; others that have it keep it."""
         body = {"name": name, "version": number, "stage": stage, "archive_existing_versions": False}
-        self._rest.post(f"{API}/model-versions/transition-stage", body)
+        self._rest.post(f"{self._api}/model-versions/transition-stage", body)
 
     def delete_version(self, name: str, number: str) -> None:
         """Delete a version; its number is not given again. It is no error if there is none."""
         try:
-            self._rest.delete(f"{API}/model-versions/delete", {"name": name, "version": number})
+            self._rest.delete(f"{self._api}/model-versions/delete", {"name": name, "version": number})
         except NotFound as ex:
             if not ex.error_code:
                 raise
@@ -231,7 +241,7 @@ class Registry:
     def artifact_uri(self, name: str, number: str) -> str:
         """Return where the artifacts of a version are. Raises NotFound."""
         params = {"name": name, "version": number}
-        return str(self._rest.get(f"{API}/model-versions/get-download-uri", params).get("artifact_uri") or "")
+        return str(self._rest.get(f"{self._api}/model-versions/get-download-uri", params).get("artifact_uri") or "")
 
     @contextmanager
     def version_file(self, name: str, number: str, path: str) -> Iterator[Iterator[bytes]]:

@@ -46,6 +46,7 @@ class UnityCatalog(Registry):
     """
 
     keeps_files = True
+    _api = API
 
     def __init__(self, server: Tracking, tracking: Tracking, uri: str) -> None:
         super().__init__(server, tracking)
@@ -96,27 +97,6 @@ class UnityCatalog(Registry):
 
     def _with_keys(self, tags: Mapping[str, str]) -> Dict[str, str]:
         return {self.tag_key(key): value for key, value in tags.items()}
-
-    def describe_model(self, name: str, description: str) -> None:
-        """Set the description of a registered model."""
-        self._rest.patch(f"{API}/registered-models/update", {"name": name, "description": description})
-
-    def set_model_tag(self, name: str, key: str, value: str) -> None:
-        """Set a tag of a registered model."""
-        body = {"name": name, "key": self.tag_key(key), "value": value}
-        self._rest.post(f"{API}/registered-models/set-tag", body)
-
-    def delete_model_tag(self, name: str, key: str) -> None:
-        """Remove a tag of a registered model."""
-        self._rest.delete(f"{API}/registered-models/delete-tag", {"name": name, "key": self.tag_key(key)})
-
-    def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Let an alias name a version, and no other."""
-        self._rest.post(f"{API}/registered-models/alias", {"name": name, "alias": alias, "version": version})
-
-    def delete_alias(self, name: str, alias: str) -> None:
-        """Remove an alias."""
-        self._rest.delete(f"{API}/registered-models/alias", {"name": name, "alias": alias})
 
     def delete_model(self, name: str) -> None:
         """Delete a registered model with all its versions; it is no error if there is none."""
@@ -173,21 +153,6 @@ class UnityCatalog(Registry):
         """Say that all files of a version are there; before that nobody can use it."""
         self._rest.post(f"{API}/model-versions/finalize", {"name": name, "version": number})
 
-    def describe_version(self, name: str, number: str, description: str) -> None:
-        """Set the description of a version."""
-        body = {"name": name, "version": number, "description": description}
-        self._rest.patch(f"{API}/model-versions/update", body)
-
-    def set_version_tag(self, name: str, number: str, key: str, value: str) -> None:
-        """Set a tag of a version."""
-        body = {"name": name, "version": number, "key": self.tag_key(key), "value": value}
-        self._rest.post(f"{API}/model-versions/set-tag", body)
-
-    def delete_version_tag(self, name: str, number: str, key: str) -> None:
-        """Remove a tag of a version."""
-        body = {"name": name, "version": number, "key": self.tag_key(key)}
-        self._rest.delete(f"{API}/model-versions/delete-tag", body)
-
     def set_stage(self, name: str, number: str, stage: str) -> None:
         """Keep the stage of a version in a tag: Unity Catalog has no stages."""
         if stage == HAS_NO_STAGE:
@@ -195,20 +160,7 @@ class UnityCatalog(Registry):
         else:
             self.set_version_tag(name, number, STAGE_TAG, stage)
 
-    def delete_version(self, name: str, number: str) -> None:
-        """Delete a version; its number is not given again. It is no error if there is none."""
-        try:
-            self._rest.delete(f"{API}/model-versions/delete", {"name": name, "version": number})
-        except NotFound as ex:
-            if not ex.error_code:
-                raise
-
     # -- files of versions --------------------------------------------------------------------------------------
-
-    def artifact_uri(self, name: str, number: str) -> str:
-        """Return where the files of a version are. Raises NotFound."""
-        params = {"name": name, "version": number}
-        return str(self._rest.get(f"{API}/model-versions/get-download-uri", params).get("artifact_uri") or "")
 
     def credentials(self, name: str, number: str, writes: bool) -> Json:
         """Return temporary credentials for the files of a version, as MLflow's ``TemporaryCredentials`` has them."""

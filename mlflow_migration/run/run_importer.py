@@ -284,7 +284,7 @@ class RunImporter:
         :raises MlflowExportImportException: It can't be imported.
         """
         dst_id = self._import(src_id, source)
-        if self._settings.notebook_dir and self._tracking.rest.connection.is_databricks:
+        if self._settings.notebook_dir and self._tracking.is_databricks:
             import_notebook_of_run(
                 self._job, self._tracking.rest, src_id, dst_id or "", source, ARTIFACTS, self._settings.notebook_dir
             )  # fmt: skip
