@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 from urllib.parse import quote
 
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, Refused
@@ -20,6 +20,7 @@ WORKSPACE_API = "/api/2.0/workspace"
 PERMISSIONS_API = "/api/2.0/permissions"
 SCIM_API = "/api/2.0/preview/scim/v2"
 UNITY_CATALOG_API = "/api/2.1/unity-catalog"
+FILES_API = "/api/2.0/fs"
 
 USER, GROUP, SERVICE_PRINCIPAL = "user_name", "group_name", "service_principal_name"
 """Fields by which an access control list names its principals."""
@@ -114,6 +115,26 @@ def import_notebook(rest: RestClient, path: str, content: bytes, notebook_format
     if notebook_format != "DBC":  # an archive can't be written over
         body["overwrite"] = True
     rest.post(f"{WORKSPACE_API}/import", body)
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+def directory_pages(rest: RestClient, path: str) -> Iterator[List[Json]]:
+    """Yield pages of a directory of the Files API: ``path``, ``is_directory``, ``file_size`` in bytes.
+
+    :param rest: Client of the workspace.
+    :param path: Absolute, such as ``/Volumes/CATALOG/SCHEMA/VOLUME``; nothing is yielded if there is no such directory.
+    """
+
+    def fetch(token: Optional[str]) -> Json:
+        return rest.get(f"{FILES_API}/directories{quote(path)}", {"page_token": token} if token else None)
+
+    try:
+        yield from paged(fetch, "contents")
+    except NotFound as ex:
+        if not ex.error_code:
+            raise
 
 
 # -- permissions ----------------------------------------------------------------------------------------------------

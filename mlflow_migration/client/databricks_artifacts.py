@@ -1,6 +1,7 @@
-"""Artifacts that a Databricks workspace keeps: through presigned URLs of the cloud's store, or in DBFS.
+"""Artifacts that a Databricks workspace keeps: through presigned URLs of the cloud's store, in volumes, or in DBFS.
 
-The routes are those of MLflow's ``databricks_artifacts.proto`` and https://docs.databricks.com/api/workspace/dbfs.
+The routes are those of MLflow's ``databricks_artifacts.proto``, for versions of registered models those of its
+``databricks_models_artifact_repo``, https://docs.databricks.com/api/workspace/files and https://docs.databricks.com/api/workspace/dbfs.
 Presigned URLs are secrets and say by themselves what they allow: no credentials of the workspace go there.
 """
 
@@ -13,8 +14,16 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit
 
-from mlflow_migration.client.errors import BadInput, MlflowExportImportException, NotFound, Unauthorized, Unavailable
-from mlflow_migration.client.rest_client import RestClient
+from mlflow_migration.client.databricks import FILES_API, directory_pages
+from mlflow_migration.client.errors import (
+    BadInput,
+    MlflowExportImportException,
+    NotFound,
+    Refused,
+    Unauthorized,
+    Unavailable,
+)
+from mlflow_migration.client.rest_client import RestClient, paged
 from mlflow_migration.client.signed_urls import Signed, read_signed, renewing
 from mlflow_migration.client.tracking import API, Tracking
 
@@ -23,6 +32,9 @@ OpenBody = Callable[[], BinaryIO]
 
 DBFS = "/api/2.0/dbfs"
 _ROOT = "/databricks/mlflow-tracking/"
+_REGISTRY_ROOT = "/databricks/mlflow-registry/"
+TRACE_DATA = "traces.json"
+"""The file with the spans of a trace."""
 _ATTEMPTS = 5  # of a file, without a byte's progress
 _DBFS_BLOCK = 1024 * 1024  # the most that a read or an add-block takes
 _MOST_PARTS = 10_000  # of an upload to S3
@@ -89,14 +101,10 @@ class SignedFiles:
         """Write a file of ``size`` bytes."""
         full = self._full(path)
         signed = self._signed(full, "write")
-        if signed.type == "AZURE_SAS_URI":
-            self._write_blocks(signed, full, open_body)
-        elif signed.type == "AZURE_ADLS_GEN2_SAS_URI":
-            self._append(signed, full, open_body)
-        elif signed.type == "AWS_PRESIGNED_URL" and size > _bytes("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", 500):
+        if signed.type == "AWS_PRESIGNED_URL" and size > _bytes("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", 500):
             self._write_parts(path, open_body, size)
         else:
-            self._renewing(signed, full, lambda to: to.send("PUT", open_body=open_body, size=size))
+            _write(signed, lambda: self._signed(full, "write"), open_body, size)
 
     # -- credentials --------------------------------------------------------------------------------------------
 
@@ -114,10 +122,7 @@ class SignedFiles:
             raise NotFound(f"{uri} gives no credentials for the artifact {full}", http_status_code=404)
         return Signed.of(self._rest, found[0])
 
-    def _renewing(self, signed: Signed, full: str, send: Callable[[Signed], Any]) -> Signed:
-        return renewing(signed, lambda: self._signed(full, "write"), send)
-
-    # -- large files: S3's parts, Azure's blocks ----------------------------------------------------------------
+    # -- large files, in S3's parts -----------------------------------------------------------------------------
 
     def _write_parts(self, path: str, open_body: OpenBody, size: int) -> None:
         full = self._full(path)
@@ -153,28 +158,105 @@ class SignedFiles:
         found = dict(self.entries(posixpath.dirname(path)))
         return True if int((found.get(path) or {}).get("file_size") or -1) == size else None
 
-    def _write_blocks(self, signed: Signed, full: str, open_body: OpenBody) -> None:
-        """Write to Azure's blob store: https://learn.microsoft.com/rest/api/storageservices/put-block."""
-        kept = {"x-ms-version": _AZURE_VERSION}
-        ids: List[str] = []
-        for block in _chunks(open_body):
-            block_id = base64.b64encode(b"%032d" % len(ids)).decode()
-            more = f"comp=block&blockid={quote(block_id, safe='')}"
-            signed = self._renewing(signed, full, _sender("PUT", block, more, {**kept, "x-ms-blob-type": "BlockBlob"}))
-            ids.append(block_id)
-        listed = "".join(f"<Uncommitted>{block_id}</Uncommitted>" for block_id in ids)
-        content = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
-        self._renewing(signed, full, _sender("PUT", content, "comp=blocklist", kept))
 
-    def _append(self, signed: Signed, full: str, open_body: OpenBody) -> None:
-        """Write to Azure's data lake: https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path."""
-        signed = self._renewing(signed, full, _sender("PUT", b"", "resource=file"))
-        done = 0
-        for block in _chunks(open_body):
-            more = f"action=append&position={done}"
-            signed = self._renewing(signed, full, _sender("PATCH", block, more))
-            done += len(block)
-        self._renewing(signed, full, _sender("PATCH", b"", f"action=flush&position={done}"))
+class TraceFiles:
+    """What a workspace keeps of a trace: ``traces.json``, which has its spans, and ``attachments/NAME``.
+
+    :param rest: Client of the workspace.
+    :param trace_id: Id of the trace.
+    """
+
+    def __init__(self, rest: RestClient, trace_id: str) -> None:
+        self._rest, self._trace_id = rest, trace_id
+
+    def entries(self, path: str) -> Iterator[Tuple[str, Json]]:
+        """Yield nothing: no workspace lists them."""
+        return iter(())
+
+    def _signed(self, path: str, what: str) -> Signed:
+        route = f"{API}/traces/{quote(self._trace_id, safe='')}/credentials-for-data-{what}"
+        reply = self._rest.get(route, {"path": path} if path != TRACE_DATA else None)
+        return Signed.of(self._rest, reply["credential_info"])
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        """Read a file; see :func:`read_signed`."""
+        return read_signed(lambda: self._signed(path, "download"))
+
+    def write(self, path: str, open_body: OpenBody, size: int) -> None:
+        """Write a file of ``size`` bytes."""
+        _write(self._signed(path, "upload"), lambda: self._signed(path, "upload"), open_body, size)
+
+
+def is_in_registry(uri: str) -> bool:
+    """Tell whether a URI names the copy of a version's files that the registry of a workspace keeps."""
+    parts = urlsplit(uri)
+    return parts.scheme == "dbfs" and unquote(parts.path).startswith(_REGISTRY_ROOT)
+
+
+class VersionFiles:
+    """The copy of a version's files that the registry of a workspace keeps. It can only be read.
+
+    :param rest: Client of the workspace.
+    :param name: Name of the registered model.
+    :param number: Number of the version.
+    """
+
+    def __init__(self, rest: RestClient, name: str, number: str) -> None:
+        self._rest, self._version = rest, {"name": name, "version": number}
+
+    def entries(self, path: str) -> Iterator[Tuple[str, Json]]:
+        """Yield the path and what the workspace says of each entry of a directory."""
+
+        def fetch(token: Optional[str]) -> Json:
+            params = {**self._version, "path": path, **({"page_token": token} if token else {})}
+            return self._rest.get(f"{API}/model-versions/list-artifacts", params)
+
+        for page in paged(fetch, "files"):
+            for item in page:
+                if item["path"] != path:  # a file lists itself
+                    yield item["path"].rstrip("/"), item
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        """Read a file; see :func:`read_signed`."""
+
+        def sign() -> Signed:
+            params = {**self._version, "path": path}
+            return Signed.of(self._rest, self._rest.get(f"{API}/model-versions/get-signed-download-uri", params))
+
+        return read_signed(sign)
+
+    def write(self, path: str, open_body: OpenBody, size: int) -> None:
+        """Refuse: only the registry itself writes there. Raises Refused."""
+        raise Refused("the registry's copies of models can't be written", http_status_code=400)
+
+
+class VolumeFiles:
+    """Artifacts in a volume of Unity Catalog.
+
+    :param rest: Client of the workspace.
+    :param uri: Their root, ``dbfs:/Volumes/CATALOG/SCHEMA/VOLUME/...``.
+    """
+
+    def __init__(self, rest: RestClient, uri: str) -> None:
+        self._rest, self._root = rest, unquote(urlsplit(uri).path).rstrip("/")
+
+    def _route(self, path: str) -> str:
+        return f"{FILES_API}/files{quote(posixpath.join(self._root, path))}"
+
+    def entries(self, path: str) -> Iterator[Tuple[str, Json]]:
+        """Yield the path and what the workspace says of each entry of a directory."""
+        for page in directory_pages(self._rest, posixpath.join(self._root, path).rstrip("/")):
+            for item in page:
+                name = posixpath.basename(item["path"].rstrip("/"))
+                yield posixpath.join(path, name), {**item, "is_dir": item.get("is_directory")}
+
+    def read(self, path: str) -> ContextManager[Iterator[bytes]]:
+        """Read a file."""
+        return self._rest.stream(self._route(path))
+
+    def write(self, path: str, open_body: OpenBody, size: int) -> None:
+        """Write a file of ``size`` bytes; directories above it are made."""
+        self._rest.request("PUT", self._route(path), "overwrite=true", open_body=open_body, size=size)
 
 
 class DbfsFiles:
@@ -241,6 +323,43 @@ class DbfsFiles:
                 if ex.http_status_code != 429:
                     raise
                 self._rest.pause(ex)  # it was not even looked at
+
+
+def _write(signed: Signed, sign: Callable[[], Signed], open_body: OpenBody, size: int) -> None:
+    """Write a file of ``size`` bytes as the kind of its store wants it.
+
+    :param sign: Gives a new URL.
+    """
+    if signed.type == "AZURE_SAS_URI":
+        _write_blocks(signed, sign, open_body)
+    elif signed.type == "AZURE_ADLS_GEN2_SAS_URI":
+        _append(signed, sign, open_body)
+    else:
+        renewing(signed, sign, lambda to: to.send("PUT", open_body=open_body, size=size))
+
+
+def _write_blocks(signed: Signed, sign: Callable[[], Signed], open_body: OpenBody) -> None:
+    """Write to Azure's blob store: https://learn.microsoft.com/rest/api/storageservices/put-block."""
+    kept = {"x-ms-version": _AZURE_VERSION}
+    ids: List[str] = []
+    for block in _chunks(open_body):
+        block_id = base64.b64encode(b"%032d" % len(ids)).decode()
+        more = f"comp=block&blockid={quote(block_id, safe='')}"
+        signed = renewing(signed, sign, _sender("PUT", block, more, {**kept, "x-ms-blob-type": "BlockBlob"}))
+        ids.append(block_id)
+    listed = "".join(f"<Uncommitted>{block_id}</Uncommitted>" for block_id in ids)
+    content = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
+    renewing(signed, sign, _sender("PUT", content, "comp=blocklist", kept))
+
+
+def _append(signed: Signed, sign: Callable[[], Signed], open_body: OpenBody) -> None:
+    """Write to Azure's data lake: https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path."""
+    signed = renewing(signed, sign, _sender("PUT", b"", "resource=file"))
+    done = 0
+    for block in _chunks(open_body):
+        signed = renewing(signed, sign, _sender("PATCH", block, f"action=append&position={done}"))
+        done += len(block)
+    renewing(signed, sign, _sender("PATCH", b"", f"action=flush&position={done}"))
 
 
 def _sender(method: str, body: bytes, more: str, headers: Optional[Dict[str, str]] = None) -> Callable[[Signed], Any]:

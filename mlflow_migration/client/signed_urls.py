@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, Optional
 from urllib.parse import urlsplit
 
-from mlflow_migration.client.errors import Unauthorized, Unavailable
+from mlflow_migration.client.errors import NotFound, Unauthorized, Unavailable
 from mlflow_migration.client.rest_client import RestClient
 
 Json = Dict[str, Any]
@@ -90,6 +90,8 @@ def _blocks(sign: Callable[[], Signed]) -> Iterator[bytes]:
                     failed = 0
                     yield block
             return
+        except NotFound as ex:  # of a store, which has no routes that could be missing
+            raise NotFound(ex.message, http_status_code=404, error_code=ex.error_code or "NO_SUCH_FILE") from ex
         except (Unauthorized, Unavailable):
             failed += 1
             if failed == _ATTEMPTS:

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 from urllib.parse import quote
 
 from mlflow_migration.client import json_codec, otlp
+from mlflow_migration.client.databricks_artifacts import TRACE_DATA, TraceFiles
 from mlflow_migration.client.errors import NotFound, Refused, Unavailable
 from mlflow_migration.client.rest_client import paged
 from mlflow_migration.client.tracking import AJAX, API, API_3, Tracking, tag_dict
@@ -43,6 +44,8 @@ class Traces:
     def __init__(self, tracking: Tracking) -> None:
         self.tracking = tracking
         self.rest = tracking.rest
+        self.keeps_files = tracking.is_databricks
+        """Whether the server keeps spans as files, and takes them in no other way."""
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -172,6 +175,10 @@ class Traces:
 
         :param path: Name of an attachment.
         """
+        if self.keeps_files:
+            with TraceFiles(self.rest, trace_id).read(f"attachments/{path}" if path else TRACE_DATA) as blocks:
+                yield blocks
+            return
         params = {"request_id": trace_id, **({"path": path} if path else {})}
         with self.rest.stream(f"{AJAX}/get-trace-artifact", params) as blocks:
             yield blocks

@@ -10,6 +10,7 @@ import re
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import parse_qsl, quote, urlencode
 
+from mlflow_migration.client.databricks import FILES_API
 from mlflow_migration.client.errors import BadInput, NotFound, Refused
 from mlflow_migration.client.registry import HAS_NO_STAGE, PLACEHOLDER, VERSION_KEY, Registry
 from mlflow_migration.client.rest_client import paged
@@ -20,7 +21,6 @@ Json = Dict[str, Any]
 
 API = "/api/2.0/mlflow/unity-catalog"
 OSS_API = "/api/2.1/unity-catalog"
-_FILES = "/api/2.0/fs"
 
 STAGE_TAG = "mlflow_exim_stage"
 """Tag of a version: the stage of the workspace's version that it was made from."""
@@ -169,25 +169,13 @@ class UnityCatalog(Registry):
         reply = self._rest.search(f"{API}/model-versions/generate-temporary-credentials", body)
         return dict(reply.get("credentials") or {})
 
-    def list_files(self, folder: str) -> Iterator[List[Json]]:
-        """Yield pages of a directory of Databricks' own storage: ``path``, ``is_directory``, ``file_size`` in bytes.
-
-        :param folder: Such as ``/Models/CATALOG/SCHEMA/MODEL/VERSION``.
-        """
-
-        def fetch(token: Optional[str]) -> Json:
-            path = f"{_FILES}/directories{quote(folder)}"
-            return self._rest.get(path, {"page_token": token} if token else None)
-
-        return paged(fetch, "contents")
-
     def signed_url(self, path: str, writes: bool) -> Signed:
         """Return where a file of Databricks' own storage is read or written.
 
         :param path: Below ``/Models``.
         """
         which = "create-upload-url" if writes else "create-download-url"
-        reply = self._rest.search(f"{_FILES}/{which}", {"path": path})
+        reply = self._rest.search(f"{FILES_API}/{which}", {"path": path})
         return Signed.of(self._rest, {"signed_uri": reply["url"], "headers": reply.get("headers")})
 
 

@@ -18,7 +18,15 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence, Set, Tuple, Union
 from urllib.parse import unquote, urlparse, urlsplit, urlunparse
 
-from mlflow_migration.client.databricks_artifacts import DbfsFiles, SignedFiles, owner_of
+from mlflow_migration.client.databricks_artifacts import (
+    DbfsFiles,
+    SignedFiles,
+    TraceFiles,
+    VersionFiles,
+    VolumeFiles,
+    is_in_registry,
+    owner_of,
+)
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, Refused
 from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.traces import Traces
@@ -219,7 +227,7 @@ class ServerReadStore(Store):
 class WorkspaceStore(Store):
     """Artifacts that a Databricks workspace gives and takes."""
 
-    def __init__(self, files: Union[SignedFiles, DbfsFiles]) -> None:
+    def __init__(self, files: Union[SignedFiles, TraceFiles, VersionFiles, VolumeFiles, DbfsFiles]) -> None:
         self._files = files
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
@@ -381,6 +389,8 @@ def version_store(tracking: Tracking, registry: Registry, name: str, number: str
         from mlflow_migration.common.catalog_store import catalog_store  # which is made of these stores
 
         return catalog_store(registry, name, number, uri)
+    if registry.server.is_databricks and is_in_registry(uri):
+        return _of(f"{name}/{number}", uri, WorkspaceStore(VersionFiles(registry.server.rest, name, number)))
     server = ServerReadStore(unlisted, lambda path: registry.version_file(name, number, path))
     return _of(f"{name}/{number}", uri, _store(tracking, uri, server))
 
@@ -394,6 +404,8 @@ def trace_store(traces: Traces, trace_id: str, uri: str, paths: Sequence[str]) -
     """
     if ".." in unquote(uri).split("/"):
         raise Refused(f"nothing can be kept at {uri!r}, which its id makes of it", http_status_code=400)
+    if traces.keeps_files:
+        return _of(trace_id, uri, WorkspaceStore(TraceFiles(traces.rest, trace_id)))
 
     def listed(folder: str) -> Iterator[List[Dict[str, Any]]]:
         for path in paths:
@@ -438,17 +450,17 @@ def proxied_root(tracking: Tracking, uri: str) -> Optional[str]:
 
 
 def _workspace_store(tracking: Tracking, uri: str) -> Optional[Store]:
-    """Return the store of a root that a Databricks workspace keeps, None if it is another one.
-
-    Models of its registry, and what it keeps of traces, are not among them.
-    """
+    """Return the store of a root that a Databricks workspace keeps, None if it is another one."""
     parts = urlsplit(uri)
     if not tracking.is_databricks or parts.scheme != "dbfs" or parts.netloc not in ("", "databricks"):
         return None
     owner = owner_of(uri)
     if owner is not None:
         return WorkspaceStore(SignedFiles(tracking, owner))
-    return None if parts.path.startswith("/databricks/") else WorkspaceStore(DbfsFiles(tracking.rest, uri))
+    if parts.path.startswith("/databricks/"):
+        return None
+    in_volume = parts.path.startswith("/Volumes/")
+    return WorkspaceStore((VolumeFiles if in_volume else DbfsFiles)(tracking.rest, uri))
 
 
 def _store(tracking: Tracking, uri: str, server: Store) -> Store:

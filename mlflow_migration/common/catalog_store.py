@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Mapping, Tuple
 from urllib.parse import unquote, urlsplit
 
-from mlflow_migration.client.errors import MlflowExportImportException, NotFound
+from mlflow_migration.client.databricks import directory_pages
+from mlflow_migration.client.errors import MlflowExportImportException
 from mlflow_migration.client.signed_urls import Signed, read_signed, renewing
 from mlflow_migration.client.unity_catalog import UnityCatalog
 from mlflow_migration.common.artifact_stores import File, LocalStore, RepositoryStore, Store
@@ -45,17 +46,14 @@ class _SignedStore(Store):
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
         dirs: List[str] = []
         files: List[File] = []
-        try:
-            for page in self._registry.list_files(posixpath.join(self._root, path).rstrip("/")):
-                for entry in page:
-                    name = posixpath.join(path, posixpath.basename(entry["path"].rstrip("/")))
-                    if entry.get("is_directory"):
-                        dirs.append(name)
-                    else:
-                        files.append(File(name, int(entry.get("file_size") or 0)))
-        except NotFound as ex:
-            if not ex.error_code:
-                raise
+        folder = posixpath.join(self._root, path).rstrip("/")
+        for page in directory_pages(self._registry.server.rest, folder):
+            for entry in page:
+                name = posixpath.join(path, posixpath.basename(entry["path"].rstrip("/")))
+                if entry.get("is_directory"):
+                    dirs.append(name)
+                else:
+                    files.append(File(name, int(entry.get("file_size") or 0)))
         return dirs, files
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:

@@ -17,8 +17,16 @@ RUN_TAGS = frozenset(
 )
 """Those of runs."""
 
+TRACE_TABLES = "mlflow.experiment.databricksTraceDestinationPath"
+"""Tag of an experiment whose traces are in tables of Unity Catalog: their catalog, schema and prefix."""
+
 EXPERIMENT_TAGS = frozenset(
     {
+        TRACE_TABLES,
+        "mlflow.experiment.databricksTelemetryDestinationId",
+        "mlflow.experiment.databricksTraceSpanStorageTable",
+        "mlflow.experiment.databricksTraceLogStorageTable",
+        "mlflow.experiment.databricksTraceAnnotationsTable",
         "mlflow.ownerId",
         "mlflow.ownerEmail",
         "mlflow.experimentType",

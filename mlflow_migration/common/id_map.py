@@ -6,23 +6,68 @@ was changed at the source from what was changed at the destination. ``original``
 
 from __future__ import annotations
 
+import sys
+import tempfile
 import threading
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import BadInput, describe
+from mlflow_migration.client.errors import BadInput, Stopped, describe
 from mlflow_migration.common.append_log import AppendLog, stored_lines
 from mlflow_migration.common.export_dir import ExportDir
 
 ID_MAP_FILE = "id_map.jsonl"
 SOURCE_TAGS = "import_source_tags"
 MLMODEL_FIX = "mlmodel_fix"
+_IN_MEMORY = 1024 * 1024  # bytes
 
 Json = Dict[str, Any]
 _TYPES = {
     "base": dict, "content": dict, "begun": list, "losses": list, "fingerprint": str, "parent": str, "original": dict,
     "options": list, "open": list,
 }  # fmt: skip
+
+
+_Key = Tuple[str, str, str]
+"""Kind, experiment of the destination, id at the source."""
+
+
+class _Lines:
+    """The last line of each object: in memory only as long as there are few."""
+
+    def __init__(self) -> None:
+        self._text = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)
+        self._places: Dict[_Key, Tuple[int, int]] = {}  # where in the text, and how long
+        self._end = 0
+
+    def get(self, key: _Key) -> Optional[bytes]:
+        """Return a line; None if there is none."""
+        place = self._places.get(key)
+        if place is None:
+            return None
+        self._text.seek(place[0])
+        return self._text.read(place[1])
+
+    def put(self, key: _Key, line: bytes) -> None:
+        """Keep a line.
+
+        :raises Stopped: There is no room for it.
+        """
+        try:
+            self._text.seek(self._end)
+            self._text.write(line)
+        except OSError as ex:
+            raise Stopped(describe(OSError(ex.errno, ex.strerror, tempfile.gettempdir()))) from ex
+        self._places[sys.intern(key[0]), sys.intern(key[1]), key[2]] = (self._end, len(line))
+        self._end += len(line)
+
+    def keys(self) -> List[_Key]:
+        """Return what there are lines of."""
+        return list(self._places)
+
+    def close(self) -> None:
+        """Forget all."""
+        self._text.close()
 
 
 class IdMap:
@@ -38,7 +83,7 @@ class IdMap:
         self.directory = directory
         self.destination = destination
         self._lock = threading.Lock()
-        self._lines: Dict[Tuple[str, str, str], bytes] = {}
+        self._lines = _Lines()
         if directory is not None:
             for line in stored_lines(directory, ID_MAP_FILE):
                 self._remember(line)
@@ -53,8 +98,7 @@ class IdMap:
         try:
             entry = json_codec.loads(line)
             if entry["destination"] == self.destination and _is_ours(entry):
-                # kept as text: of many thousand runs only a few are looked at
-                self._lines[entry["kind"], entry["experiment_id"], entry["src_id"]] = line
+                self._lines.put((entry["kind"], entry["experiment_id"], entry["src_id"]), line)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return  # the half line of a killed command, or none of ours
 
@@ -63,14 +107,17 @@ class IdMap:
 
         :param experiment_id: The destination's experiment.
         """
-        line = self._lines.get((kind, experiment_id, src_id))
+        with self._lock:
+            line = self._lines.get((kind, experiment_id, src_id))
         return None if line is None else {"base": None, **json_codec.loads(line)}
 
     def entries(self, kind: str, experiment_id: Optional[str] = None) -> Iterator[Json]:
         """Yield the last lines of all objects of a kind, of one destination experiment only or of all."""
-        for (of_kind, of_experiment, _), line in list(self._lines.items()):
-            if of_kind == kind and experiment_id in (None, of_experiment):
-                yield json_codec.loads(line)
+        for key in self._lines.keys():
+            if key[0] == kind and experiment_id in (None, key[1]):
+                with self._lock:
+                    line = self._lines.get(key)
+                yield json_codec.loads(line or b"")
 
     def record(self, kind: str, experiment_id: str, src_id: str, dst_id: str, **facts: Any) -> None:
         """Write what an object became.
@@ -81,11 +128,11 @@ class IdMap:
             "kind": kind, "destination": self.destination, "experiment_id": experiment_id,
             "src_id": src_id, "dst_id": dst_id, **facts,
         }  # fmt: skip
-        line = json_codec.dumps(entry)
+        key, line = (kind, experiment_id, src_id), json_codec.dumps(entry)
         with self._lock:
-            if self._lines.get((kind, experiment_id, src_id)) == line:
+            if self._lines.get(key) == line:
                 return
-            self._lines[kind, experiment_id, src_id] = line
+            self._lines.put(key, line)
             if self._log is not None:
                 self._log.write(entry)
 
@@ -98,6 +145,7 @@ class IdMap:
 
     def close(self) -> None:
         """Close the file."""
+        self._lines.close()
         if self._log is not None:
             self._log.close()
             self._log = None

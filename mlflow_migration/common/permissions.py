@@ -21,6 +21,7 @@ from mlflow_migration.client.errors import (
     Unauthorized,
     describe,
 )
+from mlflow_migration.client.registry import Registry
 from mlflow_migration.client.rest_client import RestClient
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.rename_utils import read_rename_file
@@ -84,24 +85,14 @@ def experiment(experiment_id: str) -> Securable:
     return Securable("experiments", experiment_id)
 
 
-def registered_model(rest: RestClient, registry_uri: str, name: str) -> Securable:
-    """Return a registered model of the workspace's registry or of Unity Catalog, whose names have three parts.
+def registered_model(registry: Registry, name: str) -> Securable:
+    """Return a registered model of a workspace's registry or of Unity Catalog.
 
-    :param rest: Client of the registry.
-    :param registry_uri: URI of the registry.
     :raises NotFound: There is none.
     """
-    if is_unity_catalog(registry_uri, name):
+    if registry.keeps_files:
         return Securable("function", name)
-    return Securable("registered-models", databricks.registered_model_id(rest, name))
-
-
-def is_unity_catalog(registry_uri: str, name: str) -> bool:
-    """Tell whether a registered model is one of Unity Catalog.
-
-    :param registry_uri: URI of its registry.
-    """
-    return registry_uri.startswith("databricks-uc") and name.count(".") == 2
+    return Securable("registered-models", databricks.registered_model_id(registry.server.rest, name))
 
 
 def read_permissions(rest: RestClient, what: Securable) -> Json:

@@ -7,8 +7,9 @@ has MLflow's own, of which there are two: that of MLflow 3, and that of MLflow 2
 from __future__ import annotations
 
 import base64
+import json
 import re
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import BadDirectory
@@ -28,6 +29,7 @@ IN_DATABASE, IN_ARTIFACTS, NOWHERE = "database", "artifacts", "none"
 """Where the source keeps the spans of a trace."""
 
 _DATABASE = ("TRACKING_STORE", "ARCHIVE_REPO")
+_REQUEST_ID = "mlflow.traceRequestId"
 _HEX = re.compile(r"[0-9a-f]{32}")
 _STATUS = re.compile(r"(?:StatusCode\.|STATUS_CODE_)?(UNSET|OK|ERROR)")
 
@@ -310,3 +312,75 @@ def _any_value(value: Any) -> Optional[Json]:
         pairs = [{"key": str(key), **_any(item)} for key, item in value.items()]
         return {"kvlist_value": {"values": pairs} if pairs else {}}
     raise ValueError(f"{type(value).__name__} is no JSON value")
+
+
+# -- spans, the other way -----------------------------------------------------------------------------------------
+
+
+def data_file(spans: Sequence[Json], trace_id: str) -> bytes:
+    """Return ``traces.json`` as MLflow 3 writes it.
+
+    :param spans: As REST gives them.
+    :param trace_id: Of the trace, which MLflow looks for in each span.
+    """
+    return json_codec.dumps({"spans": [_file_span(span, trace_id) for span in spans]})
+
+
+def _file_span(span: Json, trace_id: str) -> Json:
+    status = span.get("status") or {}
+    attributes = {key: json.dumps(value) for key, value in _plain_pairs(span.get("attributes")).items()}
+    return {
+        "trace_id": span["trace_id"],
+        "span_id": span["span_id"],
+        "parent_span_id": span.get("parent_span_id") or None,
+        "name": span.get("name") or "",
+        "start_time_unix_nano": int(span.get("start_time_unix_nano") or 0),
+        "end_time_unix_nano": int(span["end_time_unix_nano"]) if span.get("end_time_unix_nano") else None,
+        "events": [
+            {
+                "name": event.get("name") or "",
+                "time_unix_nano": int(event.get("time_unix_nano") or 0),
+                "attributes": _plain_pairs(event.get("attributes"), encoded=True),
+            }
+            for event in span.get("events") or ()
+        ],
+        "status": {"code": status.get("code") or "STATUS_CODE_UNSET", "message": status.get("message") or ""},
+        "attributes": {_REQUEST_ID: json.dumps(trace_id), **attributes},
+        "links": [
+            {
+                "trace_id": f"tr-{_hex(link['trace_id'])}",
+                "span_id": _hex(link["span_id"]),
+                "attributes": _plain_pairs(link.get("attributes"), encoded=True),
+            }
+            for link in span.get("links") or ()
+        ],
+    }
+
+
+def _hex(text: str) -> str:
+    return base64.b64decode(text).hex()
+
+
+def _plain_pairs(pairs: Any, encoded: bool = False) -> Json:
+    """Return OTLP's attributes as a dict.
+
+    :param encoded: Numbers that JSON lacks become their names.
+    """
+    found = {pair["key"]: _plain(pair.get("value")) for pair in pairs or ()}
+    return {key: json_codec.encode_number(value) for key, value in found.items()} if encoded else found
+
+
+def _plain(value: Optional[Mapping[str, Any]]) -> Any:
+    """Return the value of OTLP's AnyValue; None for one without any."""
+    if not value:
+        return None
+    kind, found = next(iter(value.items()))
+    if kind == "int_value":
+        return int(found)
+    if kind == "double_value":
+        return float(found)
+    if kind == "array_value":
+        return [_plain(item) for item in found.get("values") or ()]
+    if kind == "kvlist_value":
+        return _plain_pairs(found.get("values"))
+    return found

@@ -120,8 +120,7 @@ def _copy_shallow(
     settings = import_settings({**options, "artifacts": "copy"})  # it has those of the source anyway
     importer = RegisteredModelImporter(registry, job, settings, how, id_map, new_name)
     fields = {"description": "", **model, "tags": tag_dict(model.get("tags"))}
-    rest = frm.server.rest
-    permissions = read_permissions(rest, registered_model(rest, frm.uri, name)) if settings.permissions else None
+    permissions = read_permissions(frm.server.rest, registered_model(frm, name)) if settings.permissions else None
     whole: Json = {"failed": [], "incomplete": {}, "permissions": permissions}
     importer.prepare({"model": fields, "versions": [doc], "aliases": dict.fromkeys(aliases, number), **whole})
     importer.import_model(_SameSource(frm, registry))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import AbstractSet, Any, Callable, Collection, Dict, Iterator, List, Optional
 
-from mlflow_migration.client.errors import BadDirectory, BadInput, Refused
+from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, Refused
 from mlflow_migration.client.tracking import Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import note_absent
+from mlflow_migration.common.databricks_tags import TRACE_TABLES
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
@@ -132,6 +133,11 @@ class ExperimentExporter:
 
     def trace_groups(self) -> Iterator[List[str]]:
         """Export the traces, now that :meth:`groups` has ended; see :meth:`TraceExporter.groups`."""
+        tables = tag_dict(self._experiment.get("tags")).get(TRACE_TABLES)
+        if tables and self._tracking.is_databricks:
+            self._job.ledger.expect("trace", 1)
+            reason = "they are in tables of Unity Catalog, which only a SQL warehouse reads"
+            self._job.lost("trace", f"those in {tables}", MlflowExportImportException(reason), "traces")
         return self.traces.groups(list(self.runs.whole))
 
     def groups(self) -> Iterator[Group]:
@@ -201,7 +207,7 @@ class ExperimentExporter:
 
     def _read_permissions(self) -> Optional[Json]:
         rest, experiment_id = self._tracking.rest, str(self._experiment["experiment_id"])
-        if not rest.connection.is_databricks:
+        if not self._tracking.is_databricks:
             return None
         what = experiment_permissions(experiment_id)
         return export_permissions(self._job, f"experiment/{experiment_id}", lambda: read_permissions(rest, what))

@@ -169,7 +169,7 @@ class ExperimentImporter:
     def _grant(self) -> None:
         """Grant the permissions of the source's experiment, and record it; nothing happens but on Databricks."""
         rest, there = self._tracking.rest, self.experiment_id
-        if not rest.connection.is_databricks:
+        if not self._tracking.is_databricks:
             return
         src_id = f"experiment/{self._source.get('experiment_id') or ''}"
         what = (lambda: experiment_permissions(there)) if there else None

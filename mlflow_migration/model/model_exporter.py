@@ -182,7 +182,7 @@ class ModelExporter:
         model = self._registry.model(name)
         if model is None:
             hint = " A name of three parts is one of Unity Catalog: give --registry-uri databricks-uc."
-            is_elsewhere = self._registry.server.rest.connection.is_databricks and is_catalog_name(name)
+            is_elsewhere = self._registry.server.is_databricks and is_catalog_name(name)
             hint = hint if is_elsewhere and not self._registry.keeps_files else ""
             raise BadInput(f"{self._registry.uri} has no registered model '{name}'.{hint}")
         if is_prompt(model):
@@ -359,12 +359,14 @@ class ModelExporter:
             directory.write_json(MODEL_FILE, envelope(self._script, body, info, tracking_uri=self._tracking.uri))
 
     def _permissions(self, name: str) -> Optional[Json]:
-        rest, uri = self._registry.server.rest, self._registry.uri
-        if not rest.connection.is_databricks:
+        server = self._registry.server
+        if not server.is_databricks:
             return None
-        return export_permissions(
-            self._job, f"registered_model/{name}", lambda: read_permissions(rest, registered_model(rest, uri, name))
-        )
+
+        def read() -> Json:
+            return read_permissions(server.rest, registered_model(self._registry, name))
+
+        return export_permissions(self._job, f"registered_model/{name}", read)
 
     def _doc(self, version: VersionWork, aliases: Dict[str, str], failed_runs: AbstractSet[str]) -> Json:
         doc = with_times({**version.doc, "tags": tag_dict(version.doc.get("tags"))})

@@ -80,6 +80,7 @@ class _Version:
     tags: Dict[str, str] = field(default_factory=dict)
     dst: Optional[Json] = None
     created: bool = False
+    completed: bool = False  # an earlier import had been cut off before all files were there
     own: bool = False
     is_gone: bool = False
     problems: List[str] = field(default_factory=list)
@@ -251,12 +252,12 @@ class RegisteredModelImporter:
 
     def _grant(self, permissions: Any) -> None:
         """Grant the permissions of the source's model, and record it; nothing happens but on Databricks."""
-        rest, uri, src_id = self._registry.server.rest, self._registry.uri, self._doc["model"]["name"]
-        if not rest.connection.is_databricks:
+        server, src_id = self._registry.server, self._doc["model"]["name"]
+        if not server.is_databricks:
             return
-        what = (lambda: registered_model(rest, uri, self.name)) if self._dst.there is not None else None
+        what = (lambda: registered_model(self._registry, self.name)) if self._dst.there is not None else None
         principals = self._settings.principals
-        import_permissions(self._job, rest, f"registered_model/{src_id}", what, permissions, principals)
+        import_permissions(self._job, server.rest, f"registered_model/{src_id}", what, permissions, principals)
 
     def _import_versions(self, carriers: Sources) -> None:
         self._job.ledger.phase(f"importing {self._kind.version.replace('_', ' ')}s")
@@ -337,6 +338,7 @@ class RegisteredModelImporter:
         if self._catalog is None or self._job.dry_run or version.dst.get("status") in (READY, None):
             return
         if not version.created:
+            version.completed = True
             version.problems += self._catalog.complete(version.dst, carriers.source(version.doc))
 
     def _options(self, version: _Version, entry: Optional[Json]) -> List[str]:
@@ -448,8 +450,9 @@ class RegisteredModelImporter:
             )  # fmt: skip
         losses = version.losses | ({"values"} if version.missing else set())
         reasons = version.problems + version.notes + ([left_alone(todo.differs, base)] if todo.differs else [])
+        status = status_of(bool(losses), version.created, todo)
         self._job.ledger.record(
-            self._kind.version, status_of(bool(losses), version.created, todo), version.key,
+            self._kind.version, "updated" if version.completed and status == "unchanged" else status, version.key,
             dst_id=f"{self.name}/{version.dst['version']}", reason="; ".join(reasons) or None, losses=sorted(losses),
         )  # fmt: skip
 

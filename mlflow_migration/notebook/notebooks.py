@@ -29,6 +29,7 @@ from mlflow_migration.common.notebook_files import (
     file_name,
     saved_notebook,
 )
+from mlflow_migration.common.object_files import read_run
 
 Json = Dict[str, Any]
 
@@ -42,6 +43,7 @@ _HEADERS = {
     b"-- Databricks notebook source": "SQL",
     b"// Databricks notebook source": "SCALA",
 }
+_NOT_SAVED = "the export has no notebook of it: --notebook-formats saves them"
 _MOST = 64 * 1024 * 1024  # bytes: a workspace takes no notebook of this size
 
 
@@ -175,6 +177,10 @@ def import_notebook_of_run(
     try:
         saved = saved_notebook(directory, folder)
         if saved is None:
+            path = read_run(directory)["tags"].get(NOTEBOOK_PATH)
+            if path:
+                job.ledger.expect(KIND, 1)
+                job.ledger.record(KIND, "skipped", src_id, name=path, reason=_NOT_SAVED)
             return
         job.ledger.expect(KIND, 1)
         path = f"{notebook_dir}/{dst_id}/{saved.name}" if dst_id else ""

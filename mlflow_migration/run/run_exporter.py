@@ -245,7 +245,7 @@ class RunExporter:
         self._done(item)
 
     def _save_notebook(self, item: _Work) -> bool:
-        if not (self._settings.notebooks and self._tracking.rest.connection.is_databricks):
+        if not (self._settings.notebooks and self._tracking.is_databricks):
             return True
         tags = tag_dict((item.run.get("data") or {}).get("tags"))
         return save_notebook_of_run(

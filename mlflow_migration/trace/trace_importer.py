@@ -25,6 +25,7 @@ from mlflow_migration.common.trace_files import (
     DATA_FILE,
     IN_ARTIFACTS,
     TRACE_FILE,
+    data_file,
     otlp_id,
     read_trace,
 )
@@ -285,7 +286,7 @@ class TraceImporter:
     def _has_file(self, work: _Work, path: str) -> bool:
         try:
             with self._traces.artifact(work.dst_id, posixpath.basename(path) if path != DATA_FILE else "") as blocks:
-                return sum(map(len, blocks)) == work.directory.size(path)
+                return sum(map(len, blocks)) == self._size(work, path)
         except Refused:
             return False
 
@@ -301,7 +302,7 @@ class TraceImporter:
             del work.wanted["spans"]
         files = self._files(work)
         if files:
-            work.wanted["files"] = short([[path, work.directory.size(path)] for path in files])
+            work.wanted["files"] = short([[path, self._size(work, path)] for path in files])
         if prompts_of(info):
             work.wanted["prompts"] = short(prompts_of(info))
         for run_id in work.doc["run_ids"]:
@@ -339,14 +340,30 @@ class TraceImporter:
         work.wanted.update((name, assessed[name]) for name in assessed if name.startswith("assessment:"))
 
     def _in_artifacts(self, work: _Work) -> bool:
-        return work.doc["spans_location"] == IN_ARTIFACTS or not work.spans or otlp_id(work.dst_id) is None
+        in_file = work.doc["spans_location"] == IN_ARTIFACTS or self._traces.keeps_files
+        return in_file or not work.spans or otlp_id(work.dst_id) is None
 
     def _files(self, work: _Work) -> List[str]:
         """Return the files of a trace's artifacts, as paths in its directory."""
         files = [f"{ATTACHMENTS}/{name}" for name in work.doc["about"]["attachments"]]
-        if work.directory.exists(DATA_FILE) and work.doc["spans_location"] == IN_ARTIFACTS:
+        if self._has_data_file(work) or (self._traces.keeps_files and work.spans):
             files.append(DATA_FILE)
         return files
+
+    def _has_data_file(self, work: _Work) -> bool:
+        return work.directory.exists(DATA_FILE) and work.doc["spans_location"] == IN_ARTIFACTS
+
+    def _data_file(self, work: _Work) -> bytes:
+        """Return the file with a trace's spans as the destination gets it."""
+        if not self._has_data_file(work):
+            return data_file(work.spans, work.dst_id)
+        with work.directory.open_read(DATA_FILE) as file:
+            return translated_file(file.read(), work.src_id, work.dst_id, self._experiments(work))
+
+    def _size(self, work: _Work, path: str) -> Optional[int]:
+        if path == DATA_FILE and not self._has_data_file(work):
+            return len(self._data_file(work))
+        return work.directory.size(path)
 
     def _needs_look(self, work: _Work) -> bool:
         """Tell whether the whole info of the destination's trace has to be read."""
@@ -492,15 +509,15 @@ class TraceImporter:
         for path, name in zip(files, paths):
             loss = "traces" if path == DATA_FILE else "artifacts"
             try:
-                size = work.directory.size(path)
-                if size is None:
-                    work.directory.open_read(path).close()  # says why
                 store = trace_store(self._traces, work.dst_id, location, paths)
-                open_body: Callable[[], BinaryIO] = partial(work.directory.open_read, path)
                 if path == DATA_FILE:
-                    with open_body() as file:
-                        content = translated_file(file.read(), work.src_id, work.dst_id, self._experiments(work))
-                    open_body, size = partial(io.BytesIO, content), len(content)
+                    content = self._data_file(work)
+                    size: Optional[int] = len(content)
+                    open_body: Callable[[], BinaryIO] = partial(io.BytesIO, content)
+                else:
+                    size, open_body = work.directory.size(path), partial(work.directory.open_read, path)
+                if size is None:
+                    open_body().close()  # says why
                 store.write(name, open_body, size or 0)
                 self._job.ledger.add(artifacts=1, bytes=size or 0)
             except (MlflowExportImportException, OSError) as ex:

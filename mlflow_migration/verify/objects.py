@@ -27,9 +27,12 @@ OWN_TAGS = ("mlflow_exim.", "mlflow_exim_")
 
 PARENT, ROOT, HISTORY = "mlflow.parentRunId", "mlflow.rootRunId", "mlflow.log-model.history"
 _OF_NOTEBOOK = ("tag:mlflow.experiment.sourceType", "tag:mlflow.experiment.sourceId")
+_TELEMETRY = "TelemetryDestinationId", "TraceDestinationPath"
+_TABLES = "TraceSpanStorageTable", "TraceLogStorageTable", "TraceAnnotationsTable"
 RUN_SET_BY_DATABRICKS = ("user_id", "tag:mlflow.user", f"tag:{ROOT}", f"tag:{HISTORY}", *_OF_NOTEBOOK)
 EXPERIMENT_SET_BY_DATABRICKS = (
-    "tag:mlflow.ownerId", "tag:mlflow.ownerEmail", "tag:mlflow.experimentType", *_OF_NOTEBOOK
+    "tag:mlflow.ownerId", "tag:mlflow.ownerEmail", "tag:mlflow.experimentType", *_OF_NOTEBOOK,
+    *(f"tag:mlflow.experiment.databricks{name}" for name in (*_TELEMETRY, *_TABLES)),
 )  # fmt: skip
 _SET_BY_SERVER = frozenset({"mlflow.runName", "mlflow.modelVersions"})
 _LARGEST = 1.7976931348623157e308

@@ -21,7 +21,6 @@ from mlflow_migration.client.registry import (
 from mlflow_migration.client.tracking import BULK_ROWS, MODEL_KEY, RUN_KEY, Tracking, tag_dict
 from mlflow_migration.common.artifact_stores import Presence, logged_model_store, run_store, version_store
 from mlflow_migration.common.executor import Executor
-from mlflow_migration.common.permissions import is_unity_catalog
 from mlflow_migration.verify.datasets import dataset_thing
 from mlflow_migration.verify.files import StoreFiles
 from mlflow_migration.verify.kinds import Spec, read_server
@@ -329,12 +328,13 @@ class ServerSide:
 
     def permissions(self, thing: Thing, asked: bool) -> Optional[Json]:
         """Return the permissions of an experiment or registered model; None if nobody asks, or it is no workspace."""
-        rest = self.tracking.rest if thing.kind == EXPERIMENT else self.registry.server.rest
-        if not (asked and rest.connection.is_databricks):
+        server = self.tracking if thing.kind == EXPERIMENT else self.registry.server
+        rest = server.rest
+        if not (asked and server.is_databricks):
             return None
         if thing.kind == EXPERIMENT:
             return databricks.permissions(rest, "experiments", thing.id)
-        if is_unity_catalog(self.registry.uri, thing.name):
+        if self.registry.keeps_files:
             return databricks.unity_permissions(rest, thing.name)
         return databricks.permissions(rest, "registered-models", databricks.registered_model_id(rest, thing.name))
 

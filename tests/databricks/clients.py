@@ -58,9 +58,18 @@ def use_mlflow(home: Path) -> Dict[str, Any]:
     client.create_experiment("/Shared/dbfs", artifact_location="dbfs:/mine")
     on_dbfs = client.create_run(client.get_experiment_by_name("/Shared/dbfs").experiment_id)
     client.log_text(on_dbfs.info.run_id, "hello", "a/b.txt")
+    client.create_experiment("/Shared/volume", artifact_location="dbfs:/Volumes/main/default/mine")
+    in_volume = client.create_run(client.get_experiment_by_name("/Shared/volume").experiment_id)
+    client.log_text(in_volume.info.run_id, "hello", "a/b.txt")
     model = client.create_logged_model(run.info.experiment_id, name="logged")
     client.log_model_artifacts(model.model_id, str(home / "files" / "model"))
+    mlflow.set_experiment("/Shared/traced")
+    with mlflow.start_span("outer") as outer, mlflow.start_span("inner"):
+        outer.set_attribute("a", [1, None, "x"])
+    mlflow.flush_trace_async_logging()
+    trace = mlflow.get_trace(outer.trace_id)
     return {
+        "spans": {span.name: span.attributes.get("a") for span in trace.data.spans},
         "uri": run.info.artifact_uri,
         "user": run.data.tags["mlflow.user"],
         "root": run.data.tags["mlflow.rootRunId"] == run.info.run_id,
@@ -69,6 +78,7 @@ def use_mlflow(home: Path) -> Dict[str, Any]:
         "status": version.status,
         "version": _read(loaded),
         "dbfs": mlflow.artifacts.load_text(f"{on_dbfs.info.artifact_uri}/a/b.txt"),
+        "volume": mlflow.artifacts.load_text(f"{in_volume.info.artifact_uri}/a/b.txt"),
         "logged": model.artifact_location,
         "logged_files": _read(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")),
     }

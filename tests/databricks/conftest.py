@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterator, Tuple
 
@@ -23,30 +24,44 @@ SECOND_USERS = {
 }
 
 
-@pytest.fixture(scope="module")
-def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuple[StandIn, StandIn]]:
-    """Two workspaces that a module has for itself: (source, destination)."""
-    home = tmp_path_factory.mktemp("databricks")
+@contextmanager
+def _pair(home: Path) -> Iterator[Tuple[StandIn, StandIn]]:
     both = StandIn(home / "one", USERS), StandIn(home / "two", SECOND_USERS)
-    for standin in both:
-        standin.start(wait=False)
-    yield both[0].wait(), both[1].wait()
-    for standin in both:
-        standin.stop()
+    try:
+        for standin in both:
+            standin.start(wait=False)
+        yield both[0].wait(), both[1].wait()
+    finally:
+        for standin in both:
+            standin.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_workspaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuple[StandIn, StandIn]]:
+    """Two workspaces for all modules, as one takes long to start: names of what a module makes are its own."""
+    with _pair(tmp_path_factory.mktemp("databricks")) as both:
+        yield both
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """A workspace that a module has for itself, with the users of `USERS`."""
-    with StandIn(tmp_path_factory.mktemp("databricks"), USERS) as standin:
-        yield standin
+def empty_workspaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuple[StandIn, StandIn]]:
+    """Two workspaces that a module has for itself."""
+    with _pair(tmp_path_factory.mktemp("databricks")) as both:
+        yield both
 
 
 @pytest.fixture(scope="module")
-def second_workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+def workspace(shared_workspaces: Tuple[StandIn, StandIn]) -> StandIn:
+    """A workspace with the users of `USERS`, which has forgotten what modules before have asked for."""
+    shared_workspaces[0].forget_requests()
+    return shared_workspaces[0]
+
+
+@pytest.fixture(scope="module")
+def second_workspace(shared_workspaces: Tuple[StandIn, StandIn]) -> StandIn:
     """Another one, with the users of `SECOND_USERS`."""
-    with StandIn(tmp_path_factory.mktemp("databricks-second"), SECOND_USERS) as standin:
-        yield standin
+    shared_workspaces[1].forget_requests()
+    return shared_workspaces[1]
 
 
 @pytest.fixture

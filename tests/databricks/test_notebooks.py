@@ -137,8 +137,9 @@ def test_an_experiment(
     to = ("--tracking-uri", "databricks://TWO", "--input-dir", out, "--experiment-name", "/Shared/notebooks of all")
     to += ("--dst-notebook-dir", "/Shared/of all", "--report-dir", tmp_path / "report")
     run_script("import-experiment", *to, env=config_env)
-    (record,) = records(tmp_path / "report")
-    assert source_of(second_workspace, record["dst_id"]) == FIRST
+    status = {one["src_id"]: one for one in records(tmp_path / "report")}
+    assert source_of(second_workspace, status[runs["revision"]]["dst_id"]) == FIRST
+    assert {status[runs[one]]["status"] for one in ("commit", "gone")} == {"skipped"}, "not said that it is not there"
     refused = run_script("import-experiment", *to[:-4], "--dst-notebook-dir", "relative", env=config_env, check=2)
     assert "absolute path" in refused.stderr
 

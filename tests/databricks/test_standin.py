@@ -48,7 +48,8 @@ def test_mlflow_client(workspace):
     assert set(found["files"]) == {"large.bin", *(f"model/{name}" for name in model)}
     assert found["files"]["large.bin"] == len(LARGE)
     assert found["status"] == "READY" and set(found["version"]) >= model
-    assert found["dbfs"] == "hello"
+    assert found["spans"] == {"outer": [1, None, "x"], "inner": None}
+    assert found["dbfs"] == found["volume"] == "hello"
     assert "/logged_models/m-" in found["logged"] and set(found["logged_files"]) >= model
     received = workspace.requests()
     assert [r for r in received if r["path"].endswith("/create-multipart-upload")]
@@ -60,7 +61,7 @@ def test_unity_catalog_client(workspace):
     assert found["status"] == "READY" and "signature" in found["refusal"]
     assert set(found["files"]) >= {"MLmodel", "deep/ä b.txt", "empty"}
     assert found["aliases"] == {"best": "1"} and found["tags"] == {"team": "a"}
-    assert found["searched"] == ["main.default.clients"] and found["versions"][-1] == "1"
+    assert "main.default.clients" in found["searched"] and found["versions"][-1] == "1"
 
 
 @pytest.mark.slow

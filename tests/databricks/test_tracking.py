@@ -222,3 +222,38 @@ def test_a_rate_limit_is_obeyed(
         second_workspace.control(rate_limit=0)
     assert counts["run"] == {"copied": 3}
     assert [one for one in second_workspace.requests() if one["status"] == 429]
+
+
+@pytest.mark.parametrize("root", ["dbfs:/mnt/team", "dbfs:/Volumes/main/default/team"])
+def test_artifacts_outside_of_the_workspaces_own_store(
+    filled: Server, workspace: StandIn, second_workspace: StandIn, move: Move, tmp_path: Path, root: str
+) -> None:
+    """Experiments whose root is in DBFS or in a volume: written, read, and the same."""
+    place = root.split("/")[1]
+    first, second = f"{HOME}/{place}", f"{HOME}/{place} again"
+    for standin, name in ((workspace, first), (second_workspace, second)):
+        body = {"name": name, "artifact_location": f"{root}/in {place}"}
+        standin.call("POST", "/api/2.0/mlflow/experiments/create", **body)
+        standin.forget_requests()
+    counts = move.run(*copy(filled.uri, "ONE", "churn", first), "--report-dir", tmp_path / "one")
+    assert counts["run"] == {"copied": 3}
+    names = rename(tmp_path / "names", f"churn,{first}", f"{first},{second}")
+    assert ALL_SAME == move.same(filled.uri, "ONE", "--experiments", "churn", "--experiment-rename-file", names)
+    counts = move.run(*copy("ONE", "TWO", first, second), "--report-dir", tmp_path / "two")
+    assert counts["run"] == {"copied": 3}
+    assert ALL_SAME == move.same("ONE", "TWO", "--experiments", first, "--experiment-rename-file", names)
+    files = sum(path.is_file() for path in workspace.root.joinpath("store", *root[6:].split("/")).rglob("*"))
+    assert files == 6, "artifacts are elsewhere"
+
+
+def test_traces_in_tables_are_not_lost_silently(workspace: StandIn, move: Move, tmp_path: Path) -> None:
+    """Only a SQL warehouse reads them: that is said, and can be accepted."""
+    name = f"{HOME}/in tables"
+    made = workspace.call("POST", "/api/2.0/mlflow/experiments/create", name=name)["experiment_id"]
+    tag = {"key": "mlflow.experiment.databricksTraceDestinationPath", "value": "main.default.traces"}
+    workspace.call("POST", "/api/2.0/mlflow/experiments/set-experiment-tag", experiment_id=made, **tag)
+    export = ("export-experiment", "--tracking-uri", "databricks://ONE", "--experiment", name)
+    said = move.fails(*export, "--output-dir", tmp_path / "out", status=1)
+    assert "main.default.traces" in said and "SQL warehouse" in said
+    counts = move.run(*export, "--output-dir", tmp_path / "accepted", "--accept-loss", "traces")
+    assert counts["trace"] == {"skipped": 1}

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Tuple
+
+import pytest
 
 from tests.databricks.standin.server import StandIn
 from tests.databricks.test_tracking import MLMODEL, rename
 from tests.support.compare_models import RegistryRest
+from tests.support.compare_traces import assert_same_traces
+from tests.support.make_traces import many
 from tests.support.moves import Counts, Source, counts_of, point
 from tests.support.scripts import Result
 from tests.support.servers import Server
 
 ONE, TWO = "databricks://ONE", "databricks://TWO"
 #: the experiment "Default" too
-THERE = {"experiment": 2, "run": 2, "registered_model": 1, "model_version": 2}
+THERE = {"experiment": 2, "run": 2, "trace": 4, "registered_model": 1, "model_version": 2}
+
+
+@pytest.fixture(scope="module")
+def workspace(empty_workspaces: Tuple[StandIn, StandIn]) -> StandIn:
+    return empty_workspaces[0]
+
+
+@pytest.fixture(scope="module")
+def second_workspace(empty_workspaces: Tuple[StandIn, StandIn]) -> StandIn:
+    return empty_workspaces[1]
 
 
 def fill(server: Server) -> None:
-    """Two runs, and a registered model with a version of each."""
+    """Two runs, traces, and a registered model with a version of each run."""
     work, registry = Source(server, "churn"), RegistryRest(server.uri)
+    many(work.rest, work.id, 4, 3, 1)
     registry.post("registered-models/create", {"name": "forest", "description": "trees"})
     for name in ("first", "second"):
         run_id = work.run(name, 1000, (point("loss", 0.5, 1),), tags={"mlflow.user": "alice"})
@@ -67,3 +82,4 @@ def test_there_and_back(
     load = ("import-all", "--input-dir", tmp_path / "export", "--report-dir", tmp_path / "back")
     assert are(run(*load, MLFLOW_TRACKING_URI=dst.uri), "copied")
     assert same(TWO, dst.uri)
+    assert_same_traces((src.uri, "churn"), (dst.uri, "/Shared/churn"), links=False)

@@ -14,7 +14,7 @@ from mlflow_migration.client.rest_client import RestClient
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.job import Job
 from mlflow_migration.common.ledger import Ledger
-from mlflow_migration.common.permissions import Securable, direct_grants, import_permissions, is_unity_catalog
+from mlflow_migration.common.permissions import Securable, direct_grants, import_permissions
 from mlflow_migration.common.progress import Progress
 from mlflow_migration.verify.permissions import differences
 from tests.support.stub import Reply, Request, Stub, error
@@ -172,11 +172,3 @@ def test_verification_finds_what_is_lacking() -> None:
     more = privileges(mary=["EXECUTE", "MANAGE"])
     assert differences(privileges(mary=["EXECUTE"]), more, {}) == []
     assert differences(more, privileges(mary=["EXECUTE"]), {}) != []
-
-
-def test_which_models_are_those_of_unity_catalog() -> None:
-    for uri, name, expected in (
-        ("databricks-uc", "a.b.c", True), ("databricks-uc://P", "a.b.c", True),
-        ("databricks-uc", "a.b", False), ("databricks", "a.b.c", False),
-    ):  # fmt: skip
-        assert is_unity_catalog(uri, name) is expected

@@ -38,6 +38,8 @@ OWN_RUN_TAGS = frozenset(
     }
 )
 OWN_EXPERIMENT_TAGS = frozenset({"mlflow.ownerId", "mlflow.ownerEmail", "mlflow.experimentType"})
+#: what of MLflow's own requests for traces a workspace lacks: it keeps spans as files
+_NO_TRACES = re.compile(r"^traces/(get|batchGet|batchGetInfos)$")
 _HIDDEN = "0"  # MLflow's experiment "Default": a workspace has none
 _READS = ("get", "get-by-name", "search", "get-history", "get-latest-versions", "get-download-uri")
 
@@ -53,7 +55,7 @@ class MlflowApi:
 
     def forward(self, call: Call, rest: str, version: str = "2.0") -> Response:
         """Hand a request on as it is, if a workspace has the route and the user the right."""
-        if not _ROUTES.match(rest):
+        if not _ROUTES.match(rest) or _NO_TRACES.match(rest):
             raise no_route(call.request.method, f"/mlflow/{rest}")
         self._check(call, rest)
         body = call.request.get_data() or None

@@ -91,7 +91,7 @@ class Store:
         if request.method == "DELETE" and upload:
             shutil.rmtree(self._parts / upload, ignore_errors=True)
             return Response(status=204)
-        return self._get(request, key)
+        return self.get(request, key)
 
     def _refusal(self, request: Request, key: str) -> Optional[Response]:
         query = dict(request.args)
@@ -107,7 +107,8 @@ class Store:
             return _xml(403, "AccessDenied", "Request has expired")
         return None
 
-    def _get(self, request: Request, key: str) -> Response:
+    def get(self, request: Request, key: str) -> Response:
+        """A file, or the part of it that is asked for."""
         path = self.path(key)
         if not path.is_file():
             return _xml(404, "NoSuchKey", "The specified key does not exist.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List
 
 import yaml
+from werkzeug.wrappers import Response
 
 from tests.databricks.standin.artifacts import page_of
 from tests.databricks.standin.platform import (
@@ -295,8 +296,10 @@ class Unity:
         return {"credentials": given}
 
     def _place(self, call: Call, path: str, writes: bool) -> str:
-        """Key in the store of /Models/CATALOG/SCHEMA/MODEL/VERSION/PATH."""
+        """Key in the store of /Models/CATALOG/SCHEMA/MODEL/VERSION/PATH or /Volumes/CATALOG/SCHEMA/VOLUME/PATH."""
         parts = path.strip("/").split("/")
+        if parts[0] == "Volumes" and ".".join(parts[1:3]) in self._platform.schemas and len(parts) > 3:
+            return "/".join(parts)
         if parts[0] == "WorkspaceInternal":
             # MLflow's client tries the Files API for artifacts of runs first; it takes a 404 for an empty directory
             raise denied("The Files API is not enabled for artifacts in this workspace.")
@@ -313,14 +316,21 @@ class Unity:
         key = self._place(call, call.need("path"), method == "PUT")
         return {"url": self._store.sign(method, key), "headers": signed_headers()}
 
-    def file(self, call: Call, path: str) -> Dict[str, Any]:
-        """GET, PUT fs/files/PATH: files of versions are reached by URLs only."""
-        self._place(call, path, call.request.method == "PUT")
-        raise ApiError(404, "NOT_FOUND", f"/{path} is not found")
+    def file(self, call: Call, path: str) -> Response:
+        """GET, HEAD, PUT fs/files/PATH: of volumes; files of versions are reached by URLs only."""
+        key = self._place(call, path, call.request.method == "PUT")
+        if not key.startswith("Volumes/"):
+            raise ApiError(404, "NOT_FOUND", f"/{path} is not found")
+        if call.request.method == "PUT":
+            if self._store.path(key).exists() and not call.flag("overwrite"):
+                raise ApiError(409, "ALREADY_EXISTS", f"/{path} exists")
+            self._store.write(key, call.request.get_data())
+            return Response(status=204)
+        return self._store.get(call.request, key)
 
     def directory(self, call: Call, path: str) -> Dict[str, Any]:
         """GET fs/directories/PATH."""
-        key = self._place(call, path, False)
+        key = self._place(call, path.rstrip("/"), False)
         if not self._store.path(key).is_dir():
             raise ApiError(404, "NOT_FOUND", f"/{path} is no directory")
         entries = [
