@@ -136,10 +136,14 @@ class Executor:
                 asked += [self._pool.submit(one) for _ in range(helpers - len(asked))]
                 own = one()
                 yield from own
-                ended = [future for future in asked if future.done()]
-                asked = [future for future in asked if not future.done()]
-                for future in ended:
-                    yield from future.result()
+                waiting: List["Future[List[Outcome[A, T]]]"] = []
+                for future in asked:
+                    # asked once: one that ends between two questions must be in one of both
+                    if future.done():
+                        yield from future.result()
+                    else:
+                        waiting.append(future)
+                asked = waiting
                 if not own:
                     break
             while asked:

@@ -14,7 +14,7 @@ from mlflow_migration.client.tracking import Tracking
 
 Json = Dict[str, Any]
 
-PAGE = 500
+PAGE = 250
 _PASSES = 5
 _ORDER = ("attributes.start_time ASC",)
 

@@ -125,6 +125,7 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
         self._watch_pid = watch_pid or os.getpid()
         self._keeper: Optional[subprocess.Popen] = None
+        self._is_new = True
 
     @property
     def log(self) -> Path:
@@ -235,13 +236,14 @@ class Server:
 
     def _copy_template(self) -> None:
         template, path = self._template(), Path(self.backend_uri.replace("sqlite:///", "", 1))
+        self._is_new = not path.exists()
         # with direct artifacts the root of the experiment "Default" is stored in the database
         if template is not None and not self._is_direct and template.exists() and not path.exists():
             shutil.copyfile(template, path)
 
     def _save_template(self) -> None:
         template, path = self._template(), Path(self.backend_uri.replace("sqlite:///", "", 1))
-        if template is None or self._is_direct or template.exists() or not path.exists():
+        if template is None or self._is_direct or not self._is_new or template.exists() or not path.exists():
             return
         part = template.with_suffix(f".{os.getpid()}")
         shutil.copyfile(path, part)

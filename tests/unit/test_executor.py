@@ -268,3 +268,40 @@ def test_an_error_of_the_source_is_raised_and_stops_the_rest():
             list(executor.imap(started.append, source()))
         assert executor.stopped
     assert len(started) <= 5
+
+
+class _EndsMeanwhile:
+    """A future that ends just after it was asked for the first time whether it has."""
+
+    def __init__(self, result):
+        self._result, self._asked = result, 0
+
+    def done(self):
+        self._asked += 1
+        return self._asked > 1
+
+    def cancel(self):
+        return False
+
+    def result(self):
+        return self._result
+
+
+class _Helper:
+    """A pool whose helpers have all done their work at once."""
+
+    def submit(self, function, *args):
+        return _EndsMeanwhile(function(*args))
+
+    def shutdown(self, wait):
+        pass
+
+
+def test_what_ends_at_the_very_moment_is_not_forgotten():
+    def task():
+        executor._pool = _Helper()
+        return sorted(outcome.get() for outcome in executor.imap(lambda n: n, range(50)))
+
+    with Executor(4) as executor:
+        (outcome,) = executor.imap(lambda _: task(), [None])
+    assert outcome.get() == list(range(50))
