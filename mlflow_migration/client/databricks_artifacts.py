@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import posixpath
+import re
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit
@@ -32,6 +33,8 @@ OpenBody = Callable[[], BinaryIO]
 
 DBFS = "/api/2.0/dbfs"
 _ROOT = "/databricks/mlflow-tracking/"
+_DBFS_URI = re.compile("dbfs:(//[^/]*)?(?=/)")
+_VOLUME = re.compile("/[vV]olumes?/")
 _REGISTRY_ROOT = "/databricks/mlflow-registry/"
 TRACE_DATA = "traces.json"
 """The file with the spans of a trace."""
@@ -187,10 +190,25 @@ class TraceFiles:
         _write(self._signed(path, "upload"), lambda: self._signed(path, "upload"), open_body, size)
 
 
+def is_in_tracking(uri: str) -> bool:
+    """Tell whether a URI names a place in the workspace's own store of runs, logged models and traces."""
+    return _path(uri).startswith(_ROOT)
+
+
+def is_in_volume(uri: str) -> bool:
+    """Tell whether a URI names a place in a volume of Unity Catalog."""
+    return _VOLUME.match(_path(uri)) is not None
+
+
+def _path(uri: str) -> str:
+    """Return the path of a ``dbfs:`` URI as it stands: it is a name, in which nothing is encoded; else nothing."""
+    match = _DBFS_URI.match(uri)
+    return uri[match.end() :] if match else ""
+
+
 def is_in_registry(uri: str) -> bool:
     """Tell whether a URI names the copy of a version's files that the registry of a workspace keeps."""
-    parts = urlsplit(uri)
-    return parts.scheme == "dbfs" and unquote(parts.path).startswith(_REGISTRY_ROOT)
+    return _path(uri).startswith(_REGISTRY_ROOT)
 
 
 class VersionFiles:
@@ -238,7 +256,7 @@ class VolumeFiles:
     """
 
     def __init__(self, rest: RestClient, uri: str) -> None:
-        self._rest, self._root = rest, unquote(urlsplit(uri).path).rstrip("/")
+        self._rest, self._root = rest, _path(uri).rstrip("/")
 
     def _route(self, path: str) -> str:
         return f"{FILES_API}/files{quote(posixpath.join(self._root, path))}"
@@ -267,7 +285,7 @@ class DbfsFiles:
     """
 
     def __init__(self, rest: RestClient, uri: str) -> None:
-        self._rest, self._root = rest, unquote(urlsplit(uri).path).rstrip("/")
+        self._rest, self._root = rest, _path(uri).rstrip("/")
 
     def _full(self, path: str) -> str:
         return posixpath.join(self._root, path).rstrip("/")

@@ -25,6 +25,8 @@ from mlflow_migration.client.databricks_artifacts import (
     VersionFiles,
     VolumeFiles,
     is_in_registry,
+    is_in_tracking,
+    is_in_volume,
     owner_of,
 )
 from mlflow_migration.client.errors import BadDirectory, BadInput, MlflowExportImportException, NotFound, Refused
@@ -231,7 +233,7 @@ class WorkspaceStore(Store):
         self._files = files
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
-        return _named(self._files.entries(path))
+        return _named(self._files.entries(path), exact=True)
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
         return self._files.read(path)
@@ -404,7 +406,7 @@ def trace_store(traces: Traces, trace_id: str, uri: str, paths: Sequence[str]) -
     """
     if ".." in unquote(uri).split("/"):
         raise Refused(f"nothing can be kept at {uri!r}, which its id makes of it", http_status_code=400)
-    if traces.keeps_files:
+    if traces.keeps_files and (not uri or is_in_tracking(uri)):
         return _of(trace_id, uri, WorkspaceStore(TraceFiles(traces.rest, trace_id)))
 
     def listed(folder: str) -> Iterator[List[Dict[str, Any]]]:
@@ -459,8 +461,7 @@ def _workspace_store(tracking: Tracking, uri: str) -> Optional[Store]:
         return WorkspaceStore(SignedFiles(tracking, owner))
     if parts.path.startswith("/databricks/"):
         return None
-    in_volume = parts.path.startswith("/Volumes/")
-    return WorkspaceStore((VolumeFiles if in_volume else DbfsFiles)(tracking.rest, uri))
+    return WorkspaceStore((VolumeFiles if is_in_volume(uri) else DbfsFiles)(tracking.rest, uri))
 
 
 def _store(tracking: Tracking, uri: str, server: Store) -> Store:
@@ -517,14 +518,17 @@ def _split(found: Sequence[Dict[str, Any]], path: str) -> Tuple[List[str], List[
     return _named((posixpath.join(path, posixpath.basename(item["path"].rstrip("/"))), item) for item in found)
 
 
-def _named(entries: Iterator[Tuple[str, Dict[str, Any]]]) -> Tuple[List[str], List[File]]:
-    """Return the directories and the files of a server's listing, given as paths and what it says of each."""
+def _named(entries: Iterator[Tuple[str, Dict[str, Any]]], exact: bool = False) -> Tuple[List[str], List[File]]:
+    """Return the directories and the files of a server's listing, given as paths and what it says of each.
+
+    :param exact: The server takes every name for what it is.
+    """
     dirs: List[str] = []
     files: List[File] = []
     for name, item in entries:
         if not item.get("is_dir"):
             files.append(File(name, int(item.get("file_size") or 0)))
-        elif _taken_for(f"{name}/") != f"{name}/":
+        elif not exact and _taken_for(f"{name}/") != f"{name}/":
             files.append(File(name, -1))  # the server would list another one: named, and refused when it is read
         else:
             dirs.append(name)

@@ -30,6 +30,7 @@ IN_DATABASE, IN_ARTIFACTS, NOWHERE = "database", "artifacts", "none"
 
 _DATABASE = ("TRACKING_STORE", "ARCHIVE_REPO")
 _REQUEST_ID = "mlflow.traceRequestId"
+_CODES = {0: "STATUS_CODE_UNSET", 1: "STATUS_CODE_OK", 2: "STATUS_CODE_ERROR"}
 _HEX = re.compile(r"[0-9a-f]{32}")
 _STATUS = re.compile(r"(?:StatusCode\.|STATUS_CODE_)?(UNSET|OK|ERROR)")
 
@@ -323,11 +324,13 @@ def data_file(spans: Sequence[Json], trace_id: str) -> bytes:
     :param spans: As REST gives them.
     :param trace_id: Of the trace, which MLflow looks for in each span.
     """
-    return json_codec.dumps({"spans": [_file_span(span, trace_id) for span in spans]})
+    # with bare NaN, as MLflow writes and reads it
+    return json.dumps({"spans": [_file_span(span, trace_id) for span in spans]}).encode()
 
 
 def _file_span(span: Json, trace_id: str) -> Json:
     status = span.get("status") or {}
+    code = status.get("code") or 0
     attributes = {key: json.dumps(value) for key, value in _plain_pairs(span.get("attributes")).items()}
     return {
         "trace_id": span["trace_id"],
@@ -340,17 +343,17 @@ def _file_span(span: Json, trace_id: str) -> Json:
             {
                 "name": event.get("name") or "",
                 "time_unix_nano": int(event.get("time_unix_nano") or 0),
-                "attributes": _plain_pairs(event.get("attributes"), encoded=True),
+                "attributes": _plain_pairs(event.get("attributes")),
             }
             for event in span.get("events") or ()
         ],
-        "status": {"code": status.get("code") or "STATUS_CODE_UNSET", "message": status.get("message") or ""},
+        "status": {"code": _CODES.get(code, code), "message": status.get("message") or ""},
         "attributes": {_REQUEST_ID: json.dumps(trace_id), **attributes},
         "links": [
             {
                 "trace_id": f"tr-{_hex(link['trace_id'])}",
                 "span_id": _hex(link["span_id"]),
-                "attributes": _plain_pairs(link.get("attributes"), encoded=True),
+                "attributes": _plain_pairs(link.get("attributes")),
             }
             for link in span.get("links") or ()
         ],
@@ -361,13 +364,9 @@ def _hex(text: str) -> str:
     return base64.b64decode(text).hex()
 
 
-def _plain_pairs(pairs: Any, encoded: bool = False) -> Json:
-    """Return OTLP's attributes as a dict.
-
-    :param encoded: Numbers that JSON lacks become their names.
-    """
-    found = {pair["key"]: _plain(pair.get("value")) for pair in pairs or ()}
-    return {key: json_codec.encode_number(value) for key, value in found.items()} if encoded else found
+def _plain_pairs(pairs: Any) -> Json:
+    """Return OTLP's attributes as a dict."""
+    return {pair["key"]: _plain(pair.get("value")) for pair in pairs or ()}
 
 
 def _plain(value: Optional[Mapping[str, Any]]) -> Any:

@@ -7,12 +7,27 @@ import json
 import re
 import threading
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from mlflow_migration.client import json_codec
+from mlflow_migration.client.databricks_artifacts import TRACE_DATA
 from mlflow_migration.client.errors import NotFound, Refused, describe
-from mlflow_migration.client.traces import BATCH, SOURCE_RUN, Traces
+from mlflow_migration.client.traces import ARTIFACT_LOCATION, BATCH, SOURCE_RUN, Traces
 from mlflow_migration.client.tracking import Tracking
+from mlflow_migration.common.artifact_stores import trace_store
 from mlflow_migration.common.export_dir import ExportDir, safe_name
 from mlflow_migration.common.io_utils import envelope
 from mlflow_migration.common.job import Job
@@ -222,13 +237,22 @@ class TraceExporter:
             if found is not None:
                 return found, IN_DATABASE, None
         try:
-            with self._traces.artifact(item.trace_id) as blocks:
+            with self._file(item, "") as blocks:
                 data = b"".join(blocks)
         except NotFound as ex:
             if not ex.error_code:
                 raise
             return [], NOWHERE, None  # a trace of which only the info was written
         return canonical_spans(json_codec.loads(data)), IN_ARTIFACTS, data
+
+    def _file(self, item: _Work, name: str) -> ContextManager[Iterator[bytes]]:
+        """Give the bytes of an attachment, or of the file with the spans if no name is given."""
+        location = (item.info.get("tags") or {}).get(ARTIFACT_LOCATION) or ""
+        if not self._traces.keeps_files:
+            return self._traces.artifact(item.trace_id, name)
+        # a workspace gives only what is in its own store
+        store = trace_store(self._traces, item.trace_id, location, ())
+        return store.read(f"attachments/{name}" if name else TRACE_DATA)
 
     def _write(self, item: _Work, given: Optional[List[Json]]) -> None:
         problems: List[str] = []
@@ -260,7 +284,7 @@ class TraceExporter:
         """Bring an attachment into the directory; tells whether it is there."""
 
         def fetch(path: str) -> None:
-            with item.target.new_file(path) as out, self._traces.artifact(item.trace_id, name) as blocks:
+            with item.target.new_file(path) as out, self._file(item, name) as blocks:
                 for block in blocks:
                     out.write(block)
             self._job.ledger.add(artifacts=1, bytes=out.size)

@@ -8,7 +8,21 @@ import posixpath
 import threading
 from dataclasses import dataclass, field
 from functools import partial
-from typing import AbstractSet, Any, BinaryIO, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import (
+    AbstractSet,
+    Any,
+    BinaryIO,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, Refused, describe
@@ -204,7 +218,8 @@ class TraceImporter:
             works += [work] if work is not None else []
         self._place(works)
         for work in works:
-            self._plan(work)
+            if work.error is None:
+                self._plan(work)
         if not self._job.dry_run:
             self._write([work for work in works if not work.deleted])
         for work in works:
@@ -244,9 +259,9 @@ class TraceImporter:
             if work.dst_id in taken:
                 work.dst_id = derived_id(self._experiment_id, work.src_id)
             work.created = True
-        for work in works:
-            self._translate(work)
-        differ = [w for w in works if not w.created and self._needs_look(w)]
+        for outcome in self._job.executor.gather(self._translate, works):
+            outcome.item.error = outcome.error
+        differ = [w for w in works if w.error is None and not w.created and self._needs_look(w)]
         there = {info["trace_id"]: info for info in self._traces.known([work.dst_id for work in differ])}
         for work in differ:
             work.there = there.get(work.dst_id)
@@ -286,7 +301,9 @@ class TraceImporter:
     def _has_file(self, work: _Work, path: str) -> bool:
         try:
             with self._traces.artifact(work.dst_id, posixpath.basename(path) if path != DATA_FILE else "") as blocks:
-                return sum(map(len, blocks)) == self._size(work, path)
+                if path == DATA_FILE:
+                    return b"".join(blocks) == self._data_file(work)
+                return sum(map(len, blocks)) == work.directory.size(path)
         except Refused:
             return False
 
@@ -302,7 +319,7 @@ class TraceImporter:
             del work.wanted["spans"]
         files = self._files(work)
         if files:
-            work.wanted["files"] = short([[path, self._size(work, path)] for path in files])
+            work.wanted["files"] = short([[path, self._mark(work, path)] for path in files])
         if prompts_of(info):
             work.wanted["prompts"] = short(prompts_of(info))
         for run_id in work.doc["run_ids"]:
@@ -360,10 +377,11 @@ class TraceImporter:
         with work.directory.open_read(DATA_FILE) as file:
             return translated_file(file.read(), work.src_id, work.dst_id, self._experiments(work))
 
-    def _size(self, work: _Work, path: str) -> Optional[int]:
-        if path == DATA_FILE and not self._has_data_file(work):
-            return len(self._data_file(work))
-        return work.directory.size(path)
+    def _mark(self, work: _Work, path: str) -> Union[None, int, str]:
+        """Return what changes when a file does: of an attachment, which never does, its size."""
+        if path != DATA_FILE:
+            return work.directory.size(path)
+        return hashlib.blake2b(self._data_file(work), digest_size=8).hexdigest()
 
     def _needs_look(self, work: _Work) -> bool:
         """Tell whether the whole info of the destination's trace has to be read."""
@@ -399,7 +417,9 @@ class TraceImporter:
             now.update({} if lacks_spans else {"spans": (base or work.wanted).get("spans", "")})
             if lacks_spans and base is not None:
                 base = {name: value for name, value in base.items() if name != "spans"}
-        unfinished = base is None and FINALIZED not in (work.there.get("trace_metadata") or {})
+        # a workspace does not tell
+        tells = not self._traces.keeps_files
+        unfinished = base is None and tells and FINALIZED not in (work.there.get("trace_metadata") or {})
         todo = plan(work.wanted, now, base, self._overwrite, unfinished)
         todo.differs = [name for name in todo.differs if name in work.wanted or not name.startswith("metadata:")]
         work.todo = todo

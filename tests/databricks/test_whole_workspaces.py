@@ -71,6 +71,7 @@ def test_there_and_back(
     into = ("copy-all", "--src-mlflow-uri", src.uri, "--dst-mlflow-uri", ONE, *renaming)
     assert are(run(*into, "--report-dir", tmp_path / "into"), "copied")
     assert are(run(*into, "--report-dir", tmp_path / "into"), "unchanged")
+    assert are(run(*into, "--report-dir", tmp_path / "without id map"), "unchanged")
     assert same(src.uri, ONE, *renaming)
 
     on = ("copy-all", "--src-mlflow-uri", ONE, "--dst-mlflow-uri", TWO)
