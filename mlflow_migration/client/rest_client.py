@@ -450,12 +450,15 @@ class RestClient:
         if self._missing.get(route):
             return None
         try:
-            return call()
+            value = call()
+            self._missing[route] = False
+            return value
         except NotFound as ex:
-            if ex.error_code:  # MLflow's own 404 names an error; a missing route gives a plain page
+            # MLflow's own 404 names an error; a missing route gives a plain page, and so does a proxy without a server
+            if ex.error_code or self._missing.get(route) is False:
                 raise
         except Refused as ex:
-            if ex.http_status_code not in (405, 501):
+            if ex.http_status_code not in (405, 501) or self._missing.get(route) is False:
                 raise
         self._missing[route] = True
         return None

@@ -110,10 +110,12 @@ class Executor:
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from _ended(done)
-        except BaseException:
-            self.stop(_INTERRUPTED)
-            for future in running:
-                future.cancel()
+        except BaseException as ex:
+            if not isinstance(ex, (Exception, GeneratorExit)):
+                self.stop(_INTERRUPTED)
+            begun = [future for future in running if not future.cancel()]
+            if not self.stopped:
+                wait(begun)
             raise
         self.check()
 
@@ -130,17 +132,23 @@ class Executor:
                 taken = [] if self.stopped else list(islice(source, 1))
             return [self._run(function, item) for item in taken]
 
+        def told(get: Callable[[], List[Outcome[A, T]]]) -> List[Outcome[A, T]]:
+            try:
+                return get()
+            except Stopped:
+                return []  # others that run meanwhile have outcomes to be told
+
         asked: List["Future[List[Outcome[A, T]]]"] = []
         try:
             while True:
                 asked += [self._pool.submit(one) for _ in range(helpers - len(asked))]
-                own = one()
+                own = told(one)
                 yield from own
                 waiting: List["Future[List[Outcome[A, T]]]"] = []
                 for future in asked:
                     # asked once: one that ends between two questions must be in one of both
                     if future.done():
-                        yield from future.result()
+                        yield from told(future.result)
                     else:
                         waiting.append(future)
                 asked = waiting
@@ -149,10 +157,10 @@ class Executor:
             while asked:
                 future = asked.pop()
                 if not future.cancel():  # it has begun
-                    yield from future.result()
+                    yield from told(future.result)
         finally:
-            for future in asked:
-                future.cancel()
+            # what has begun uses what the caller is going to close
+            wait([future for future in asked if not future.cancel()])
         self.check()
 
     def gather(self, function: Callable[[A], T], items: Iterable[A]) -> List[Outcome[A, T]]:

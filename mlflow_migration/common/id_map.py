@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
+from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from mlflow_migration.client import json_codec
@@ -41,23 +42,25 @@ class _Lines:
         self._end = 0
 
     def get(self, key: _Key) -> Optional[bytes]:
-        """Return a line; None if there is none."""
+        """Return a line; None if there is none.
+
+        :raises Stopped: It can't be read.
+        """
         place = self._places.get(key)
         if place is None:
             return None
-        self._text.seek(place[0])
-        return self._text.read(place[1])
+        with _room():
+            self._text.seek(place[0])
+            return self._text.read(place[1])
 
     def put(self, key: _Key, line: bytes) -> None:
         """Keep a line.
 
         :raises Stopped: There is no room for it.
         """
-        try:
+        with _room():
             self._text.seek(self._end)
             self._text.write(line)
-        except OSError as ex:
-            raise Stopped(describe(OSError(ex.errno, ex.strerror, tempfile.gettempdir()))) from ex
         self._places[sys.intern(key[0]), sys.intern(key[1]), key[2]] = (self._end, len(line))
         self._end += len(line)
 
@@ -68,6 +71,15 @@ class _Lines:
     def close(self) -> None:
         """Forget all."""
         self._text.close()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Let all work end where the temporary directory has no room."""
+    try:
+        yield
+    except OSError as ex:
+        raise Stopped(describe(OSError(ex.errno, ex.strerror, tempfile.gettempdir()))) from ex
 
 
 class IdMap:
@@ -132,9 +144,9 @@ class IdMap:
         with self._lock:
             if self._lines.get(key) == line:
                 return
-            self._lines.put(key, line)
             if self._log is not None:
                 self._log.write(entry)
+            self._lines.put(key, line)
 
     def announce(self, kind: str, experiment_id: str, src_id: str, dst_id: str, **facts: Any) -> None:
         """Write what is going to be done to an object, so that it is known even if we are killed meanwhile."""

@@ -94,8 +94,11 @@ def held(folder: ExportDir, name: str, stop: Callable[[str], None]) -> Iterator[
     """
     place, holder, ended = folder.sub(name), uuid4().hex, threading.Event()
     while _holder(place) != holder:
+        contested = place.exists(LEASE_FILE)
         wait_until_free(place)
         _write_lease(place, holder, 0)
+        if contested:  # others may have waited, too: the last one that writes has it
+            time.sleep(2 * _LOOK_SECONDS)
 
     def beat() -> None:
         number = 0

@@ -31,6 +31,8 @@ from mlflow_migration.trace.trace_importer import TraceImporter
 
 Json = Dict[str, Any]
 
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
+
 
 class ExperimentImporter:
     """Imports one experiment into a destination experiment.
@@ -224,7 +226,14 @@ class ExperimentImporter:
         try:
             experiment_id = self._tracking.create_experiment(self._name, tags)
         except Refused as ex:
-            if ex.http_status_code != 400 or not tags:
+            if ex.http_status_code != 400:
+                raise
+            if ex.error_code == _EXISTS:
+                # another one that gets this name was faster
+                self._there = self._tracking.experiment_by_name(self._name)
+                if self._there is not None:
+                    return
+            if not tags:
                 raise
             # one of the tags is refused: the experiment first, then its tags one by one
             experiment_id = self._tracking.create_experiment(self._name, {})

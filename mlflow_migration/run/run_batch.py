@@ -89,10 +89,14 @@ class Batches:
             # what can't be read fails below, where it is recorded
             (later if outcome.value else first).append(outcome.item)
         for part in parts:
-            for model_id in part.unchanged[1]:
-                part.models.confirm(model_id)
-            for src_id in part.unchanged[0]:
-                part.runs.confirm(src_id)
+            for kind, confirm, ids in (
+                ("logged_model", part.models.confirm, part.unchanged[1]),
+                ("run", part.runs.confirm, part.unchanged[0]),
+            ):
+                for confirmed in job.executor.gather(confirm, ids):
+                    if confirmed.error is not None:
+                        job.failed(kind, confirmed.item, confirmed.error)
+            for _ in part.unchanged[0]:
                 job.progress.advance()
         for batch in (first, later):
             batch.sort(key=lambda item: order[item[1]])

@@ -216,14 +216,19 @@ class TraceImporter:
                 continue
             work = outcome.get()
             works += [work] if work is not None else []
+        # not what is recorded already
+        error = self._job.executor.gather(self._bring, [works])[0].error
+        for work in works:
+            work.error = work.error or error
+            self._record(work)
+
+    def _bring(self, works: Sequence[_Work]) -> None:
         self._place(works)
         for work in works:
             if work.error is None:
                 self._plan(work)
         if not self._job.dry_run:
             self._write([work for work in works if not work.deleted])
-        for work in works:
-            self._record(work)
 
     def _open(self, item: Tuple[str, ExportDir]) -> Optional[_Work]:
         """Read a trace; None if it has not changed, which is recorded."""

@@ -129,3 +129,21 @@ def test_models_of_other_experiments(src_server: Server, dst_server: Server, see
         for each in (first, second):
             found = rest.logged_models(rest.experiment(each.name)["experiment_id"])
             assert [model["info"]["name"] for model in found] == ["made here"], "no second copy where it is used"
+
+
+def test_two_that_get_one_name(src_server: Server, dst_server: Server, tmp_path: Path) -> None:
+    """They are copied at the same time, and all runs are in one experiment: neither is too late to make it."""
+    name = f"merged {uuid4().hex[:8]}"
+    made = [Source(src_server, f"{name} {which}") for which in "abcd"]
+    for each in made:
+        each.run(each.name, 1000, (point("loss", 0.5, 1),))
+    renames = tmp_path / "renames.csv"
+    renames.write_text("".join(f"{each.name},{name}\n" for each in made))
+    both = ("--src-mlflow-uri", src_server.uri, "--dst-mlflow-uri", dst_server.uri, "--report-dir", tmp_path)
+    args = (*both, "--experiments", f"{name}*", "--experiment-rename-file", renames, "--quiet", "True")
+    assert run(copy_all.main, *args) == 0
+    rest = Rest(dst_server.uri)
+    found = [one["info"]["run_name"] for one in rest.runs(rest.experiment(name)["experiment_id"])]
+    assert sorted(found) == [each.name for each in made]
+    assert run(copy_all.main, *args) == 0
+    assert {line["status"] for line in ledger(tmp_path)} == {"unchanged"}
