@@ -26,11 +26,7 @@ def dumps(doc: Any) -> bytes:
 
     :raises ValueError: It holds NaN or an infinity outside of a string: a server would store these as 0.
     """
-    try:
-        text = orjson.dumps(doc)
-    except orjson.JSONEncodeError:
-        # half of a surrogate pair, an integer of more than 64 bits, or deep nesting: slow, but they have a JSON form
-        return json.dumps(doc, separators=(",", ":"), allow_nan=False).encode()
+    text = orjson.dumps(doc)
     # orjson writes NaN as null; only a document that has a null needs the slow look
     if b"null" in text:
         _refuse_nan(doc)
