@@ -122,9 +122,9 @@ def test_dask_with_a_worker_killed(
         proxy.on("POST", "*/runs/create", number=20, after=lambda _: cluster.kill_worker(0))
         result = load(run_script, proxy.uri, out, *args, **how)
         counts = counts_of(result)
-        # a run that the killed worker has just begun is completed by another one
+        # a run that the killed worker has begun is completed by another one, or found whole if it had just ended
         assert sum(counts["run"].values()) == total
-        assert set(counts["run"]) <= {"copied", "updated"}
+        assert set(counts["run"]) <= {"copied", "updated", "unchanged"}
         assert counts["run"]["copied"] >= total - 8
         assert "could not be done" not in result.stdout
         assert found_differences(src_server, dst_server, made) == []

@@ -200,7 +200,9 @@ def test_an_older_sqlite_database(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize(("kind", "number"), [("sqlite", signal.SIGKILL), ("folder", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("kind", "number"), [("sqlite", signal.SIGKILL), pytest.param("folder", signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_new_destination_and_a_command_that_is_killed(kind, number, tmp_path):
     place, temporary = tmp_path / "new", tmp_path / "temporary"
     temporary.mkdir()

@@ -373,6 +373,7 @@ def test_prompts_are_no_models(moves: ModelMoves, src_server: Server, dst_server
     assert "is a prompt" in moves.load_refused(experiment_name + " p", "--delete-model")
 
 
+@pytest.mark.slow
 def test_registry_of_a_local_store(
     moves: ModelMoves,
     run_script: Callable[..., Result],

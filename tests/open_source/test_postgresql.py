@@ -181,6 +181,7 @@ def test_local_store(
     assert secrets_in(tmp_path) == set()
 
 
+@pytest.mark.slow
 def test_new_local_store(
     source: Source, postgres: Postgres, moves: Moves, run_script: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -215,6 +216,7 @@ client.set_terminated(run)
 """
 
 
+@pytest.mark.slow
 def test_older_schema(postgres: Postgres, run_script: Callable[..., Result], tmp_path: Path) -> None:
     """A database of an older MLflow is left as it is; after the command that the refusal names it is read."""
     try:

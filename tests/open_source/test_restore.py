@@ -97,6 +97,7 @@ def test_a_run_that_was_deleted_at_the_destination_stays_deleted(recheck: Any, s
     assert there.run(copy)["info"]["lifecycle_stage"] == "active" and len(there.history(copy, "m")) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_gets_artifacts_while_others_are_exported(source: Source, moves: Moves) -> None:
     """It ends after the first runs were looked at, and before it is listed itself."""
     for number in range(501):

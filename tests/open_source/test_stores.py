@@ -102,7 +102,13 @@ def everything() -> Callable[[Server], Tuple[str, Dict[str, str]]]:
 
 
 @pytest.mark.parametrize(
-    ("src", "dst"), [("proxied", "s3"), ("s3", "s3"), ("s3 proxied", "files"), ("files", "proxied")]
+    ("src", "dst"),
+    [
+        ("proxied", "s3"),
+        ("s3", "s3"),
+        pytest.param("s3 proxied", "files", marks=pytest.mark.slow),
+        ("files", "proxied"),
+    ],
 )
 def test_everything(
     src: str,
