@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+import posixpath
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import quote
 
 from mlflow_migration.client.errors import MlflowExportImportException, NotFound, Refused
@@ -120,18 +121,23 @@ def import_notebook(rest: RestClient, path: str, content: bytes, notebook_format
 # -- files ----------------------------------------------------------------------------------------------------------
 
 
-def directory_pages(rest: RestClient, path: str) -> Iterator[List[Json]]:
-    """Yield pages of a directory of the Files API: ``path``, ``is_directory``, ``file_size`` in bytes.
+def directory_entries(rest: RestClient, root: str, path: str) -> Iterator[Tuple[str, Json]]:
+    """Yield the path below a root of each entry of a directory of the Files API, with ``is_dir`` and ``file_size``.
 
     :param rest: Client of the workspace.
-    :param path: Absolute, such as ``/Volumes/CATALOG/SCHEMA/VOLUME``; nothing is yielded if there is no such directory.
+    :param root: Absolute, such as ``/Volumes/CATALOG/SCHEMA/VOLUME``.
+    :param path: The directory, below the root; nothing is yielded if it is not there.
     """
+    folder = posixpath.join(root, path).rstrip("/")
 
     def fetch(token: Optional[str]) -> Json:
-        return rest.get(f"{FILES_API}/directories{quote(path)}", {"page_token": token} if token else None)
+        return rest.get(f"{FILES_API}/directories{quote(folder)}", {"page_token": token} if token else None)
 
     try:
-        yield from paged(fetch, "contents")
+        for page in paged(fetch, "contents"):
+            for item in page:
+                name = posixpath.basename(item["path"].rstrip("/"))
+                yield posixpath.join(path, name), {**item, "is_dir": item.get("is_directory")}
     except NotFound as ex:
         if not ex.error_code:
             raise

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from urllib.parse import quote, unquote, urlsplit
 
-from mlflow_migration.client.databricks import FILES_API, directory_pages
+from mlflow_migration.client.databricks import FILES_API, directory_entries
 from mlflow_migration.client.errors import (
     BadInput,
     MlflowExportImportException,
@@ -71,6 +71,27 @@ def owner_of(uri: str) -> Optional[Owner]:
     if len(names) < 2 or names[1] != "artifacts":
         return None
     return Owner(is_model, names[0], "/".join(names[2:]))
+
+
+def is_in_tracking(uri: str) -> bool:
+    """Tell whether a URI names a place in the workspace's own store of runs, logged models and traces."""
+    return _path(uri).startswith(_ROOT)
+
+
+def is_in_volume(uri: str) -> bool:
+    """Tell whether a URI names a place in a volume of Unity Catalog."""
+    return _VOLUME.match(_path(uri)) is not None
+
+
+def _path(uri: str) -> str:
+    """Return the path of a ``dbfs:`` URI as it stands: it is a name, in which nothing is encoded; else nothing."""
+    match = _DBFS_URI.match(uri)
+    return uri[match.end() :] if match else ""
+
+
+def is_in_registry(uri: str) -> bool:
+    """Tell whether a URI names the copy of a version's files that the registry of a workspace keeps."""
+    return _path(uri).startswith(_REGISTRY_ROOT)
 
 
 class SignedFiles:
@@ -190,27 +211,6 @@ class TraceFiles:
         _write(self._signed(path, "upload"), lambda: self._signed(path, "upload"), open_body, size)
 
 
-def is_in_tracking(uri: str) -> bool:
-    """Tell whether a URI names a place in the workspace's own store of runs, logged models and traces."""
-    return _path(uri).startswith(_ROOT)
-
-
-def is_in_volume(uri: str) -> bool:
-    """Tell whether a URI names a place in a volume of Unity Catalog."""
-    return _VOLUME.match(_path(uri)) is not None
-
-
-def _path(uri: str) -> str:
-    """Return the path of a ``dbfs:`` URI as it stands: it is a name, in which nothing is encoded; else nothing."""
-    match = _DBFS_URI.match(uri)
-    return uri[match.end() :] if match else ""
-
-
-def is_in_registry(uri: str) -> bool:
-    """Tell whether a URI names the copy of a version's files that the registry of a workspace keeps."""
-    return _path(uri).startswith(_REGISTRY_ROOT)
-
-
 class VersionFiles:
     """The copy of a version's files that the registry of a workspace keeps. It can only be read.
 
@@ -263,10 +263,7 @@ class VolumeFiles:
 
     def entries(self, path: str) -> Iterator[Tuple[str, Json]]:
         """Yield the path and what the workspace says of each entry of a directory."""
-        for page in directory_pages(self._rest, posixpath.join(self._root, path).rstrip("/")):
-            for item in page:
-                name = posixpath.basename(item["path"].rstrip("/"))
-                yield posixpath.join(path, name), {**item, "is_dir": item.get("is_directory")}
+        return directory_entries(self._rest, self._root, path)
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
         """Read a file."""

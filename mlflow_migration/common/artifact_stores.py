@@ -216,7 +216,7 @@ class ServerReadStore(Store):
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
         found = [item for page in self._list_pages(path) for item in page]
-        return _named((item["path"], item) for item in found)
+        return sorted_out((item["path"], item) for item in found)
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
         _refuse_other_name(path)
@@ -233,7 +233,7 @@ class WorkspaceStore(Store):
         self._files = files
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
-        return _named(self._files.entries(path), exact=True)
+        return sorted_out(self._files.entries(path), exact=True)
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
         return self._files.read(path)
@@ -515,10 +515,10 @@ def _local_path(uri: str) -> Optional[str]:
 
 
 def _split(found: Sequence[Dict[str, Any]], path: str) -> Tuple[List[str], List[File]]:
-    return _named((posixpath.join(path, posixpath.basename(item["path"].rstrip("/"))), item) for item in found)
+    return sorted_out((posixpath.join(path, posixpath.basename(item["path"].rstrip("/"))), item) for item in found)
 
 
-def _named(entries: Iterator[Tuple[str, Dict[str, Any]]], exact: bool = False) -> Tuple[List[str], List[File]]:
+def sorted_out(entries: Iterator[Tuple[str, Dict[str, Any]]], exact: bool = False) -> Tuple[List[str], List[File]]:
     """Return the directories and the files of a server's listing, given as paths and what it says of each.
 
     :param exact: The server takes every name for what it is.

@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import Any, BinaryIO, Callable, ContextManager, Dict, Iterator, List, Mapping, Tuple
 from urllib.parse import unquote, urlsplit
 
-from mlflow_migration.client.databricks import directory_pages
+from mlflow_migration.client.databricks import directory_entries
 from mlflow_migration.client.errors import MlflowExportImportException
 from mlflow_migration.client.signed_urls import Signed, read_signed, renewing
 from mlflow_migration.client.unity_catalog import UnityCatalog
-from mlflow_migration.common.artifact_stores import File, LocalStore, RepositoryStore, Store
+from mlflow_migration.common.artifact_stores import File, LocalStore, RepositoryStore, Store, sorted_out
 
 Json = Dict[str, Any]
 
@@ -44,17 +44,7 @@ class _SignedStore(Store):
         self._registry, self._root = registry, root
 
     def list_dir(self, path: str) -> Tuple[List[str], List[File]]:
-        dirs: List[str] = []
-        files: List[File] = []
-        folder = posixpath.join(self._root, path).rstrip("/")
-        for page in directory_pages(self._registry.server.rest, folder):
-            for entry in page:
-                name = posixpath.join(path, posixpath.basename(entry["path"].rstrip("/")))
-                if entry.get("is_directory"):
-                    dirs.append(name)
-                else:
-                    files.append(File(name, int(entry.get("file_size") or 0)))
-        return dirs, files
+        return sorted_out(directory_entries(self._registry.server.rest, self._root, path), exact=True)
 
     def read(self, path: str) -> ContextManager[Iterator[bytes]]:
         return read_signed(lambda: self._signed(path, False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, Optional, Tuple
 
-from mlflow_migration.client.errors import describe
+from mlflow_migration.client.errors import NotFound, describe
 from mlflow_migration.common.engine import Engine
 from mlflow_migration.common.executor import Executor
 from mlflow_migration.common.ledger import Ledger
@@ -41,6 +41,11 @@ class Job:
         self.ledger.record(kind, "failed", src_id, reason=describe(ex), **details)
         if self.fail_fast:
             self.executor.stop("--fail-fast")
+
+    def gone(self, kind: str, src_id: str) -> None:
+        """Record an object that has not changed at the source, but whose copy is not at the destination any more."""
+        text = "it is gone from the destination; --recheck full copies it again"
+        self.failed(kind, src_id, NotFound(text, http_status_code=404))
 
     def lost(self, kind: str, src_id: str, ex: BaseException, loss: str, **details: Any) -> None:
         """Record a part of an object that could not be moved, unless the user accepts this kind of loss.

@@ -210,8 +210,7 @@ class ModelImporter:
         entry = self._id_map.find("logged_model", self._experiment_id, src_id)
         there = None if entry is None else self._find(src_id, {}, entry)
         if entry is None or there is None:
-            gone = "it is gone from the destination; --recheck full copies it again"
-            self._job.failed("logged_model", src_id, NotFound(gone, http_status_code=404))
+            self._job.gone("logged_model", src_id)
             return
         with self._lock:
             self.ids[src_id] = there["model_id"]

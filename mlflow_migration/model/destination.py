@@ -163,16 +163,17 @@ class Destination:
             drop(name)
 
 
-def status_of(lacks: bool, created: bool, todo: Plan) -> str:
+def status_of(lacks: bool, created: bool, todo: Plan, completed: bool = False) -> str:
     """Return how an import of a model or a version ended.
 
     :param lacks: Something could not be brought there.
+    :param completed: Files have been brought that an earlier import had not.
     """
     if lacks:
         return "incomplete"
     if created:
         return "copied"
-    return "differs" if todo.differs else "unchanged" if todo.empty else "updated"
+    return "differs" if todo.differs else "unchanged" if todo.empty and not completed else "updated"
 
 
 def state_of(

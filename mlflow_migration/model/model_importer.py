@@ -450,9 +450,9 @@ class RegisteredModelImporter:
             )  # fmt: skip
         losses = version.losses | ({"values"} if version.missing else set())
         reasons = version.problems + version.notes + ([left_alone(todo.differs, base)] if todo.differs else [])
-        status = status_of(bool(losses), version.created, todo)
+        status = status_of(bool(losses), version.created, todo, version.completed)
         self._job.ledger.record(
-            self._kind.version, "updated" if version.completed and status == "unchanged" else status, version.key,
+            self._kind.version, status, version.key,
             dst_id=f"{self.name}/{version.dst['version']}", reason="; ".join(reasons) or None, losses=sorted(losses),
         )  # fmt: skip
 

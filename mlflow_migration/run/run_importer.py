@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import AbstractSet, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple
 
 from mlflow_migration.client import json_codec
-from mlflow_migration.client.errors import BadDirectory, NotFound, Refused, Unavailable, describe
+from mlflow_migration.client.errors import BadDirectory, Refused, Unavailable, describe
 from mlflow_migration.client.tracking import RUN_KEY, Tracking, tag_dict, tag_list
 from mlflow_migration.common.artifact_stores import Presence, Store, run_store
 from mlflow_migration.common.databricks_tags import RUN_TAGS, SOURCE_TAGS_OF_RUNS, USER_ID, as_taken, without_own
@@ -365,8 +365,7 @@ class RunImporter:
         entry = self._id_map.find("run", self._experiment_id, src_id)
         there = self._find(src_id, entry)
         if entry is None or there is None:
-            gone = "it is gone from the destination; --recheck full copies it again"
-            self._job.failed("run", src_id, NotFound(gone, http_status_code=404))
+            self._job.gone("run", src_id)
             return
         if self._as_it_was(src_id, there, entry):
             return

@@ -319,9 +319,8 @@ class TraceImporter:
             work.info["tags"].pop(TRACE_KEY, None)
         work.spans = translated_spans(work.doc["spans"], work.src_id, work.dst_id, self._experiments(work))
         work.wanted = state_of(work.info, info)
-        work.wanted["spans"] = hashlib.blake2b(json_codec.dumps(work.spans), digest_size=8).hexdigest()
-        if self._in_artifacts(work):
-            del work.wanted["spans"]
+        if not self._in_artifacts(work):
+            work.wanted["spans"] = hashlib.blake2b(json_codec.dumps(work.spans), digest_size=8).hexdigest()
         files = self._files(work)
         if files:
             work.wanted["files"] = short([[path, self._mark(work, path)] for path in files])
