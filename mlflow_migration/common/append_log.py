@@ -11,9 +11,8 @@ import shutil
 import stat
 import tempfile
 import time
-from typing import Any, BinaryIO, Dict, Iterator, List, Set
+from typing import BinaryIO, Iterator, List, Set
 
-from mlflow_migration.client import json_codec
 from mlflow_migration.client.errors import Stopped, describe
 from mlflow_migration.common.export_dir import ExportDir
 
@@ -35,12 +34,13 @@ class AppendLog:
         self._safe = 0
         self._pieces: Set[str] = set()
 
-    def write(self, line: Dict[str, Any]) -> None:
+    def write(self, line: bytes) -> None:
         """Append a line; a local file has it at once.
 
+        :param line: JSON, without the newline.
         :raises Stopped: It can't be written: what is done from now on could not be told any more.
         """
-        data = json_codec.dumps(line) + b"\n"
+        data = line + b"\n"
         end = self._file.seek(0, os.SEEK_END)
         try:
             while data:

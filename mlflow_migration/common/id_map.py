@@ -145,7 +145,7 @@ class IdMap:
             if self._lines.get(key) == line:
                 return
             if self._log is not None:
-                self._log.write(entry)
+                self._log.write(line)
             self._lines.put(key, line)
 
     def announce(self, kind: str, experiment_id: str, src_id: str, dst_id: str, **facts: Any) -> None:

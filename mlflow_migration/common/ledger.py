@@ -347,9 +347,10 @@ class Ledger:
         if self._file is None:
             return
         try:
-            self._file.write(line)
+            text = json_codec.dumps(line)
         except (TypeError, ValueError):
-            self._file.write(_plain(line))
+            text = json_codec.dumps(_plain(line))
+        self._file.write(text)
 
 
 class PassingLedger(Ledger):
